@@ -1,0 +1,82 @@
+#include "sys/file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+#include "sys/testing/temp_dir.h"
+
+namespace cofferdam::sys {
+namespace {
+
+void Put(const std::string& path, std::string_view text) {
+  const UniqueFd fd = *Open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  ASSERT_TRUE(WriteAll(fd.get(), text));
+}
+
+class OpenBeneathTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(MakeDirectories(temp_ / "root/inner", 0700));
+    Put(temp_ / "secret", "secret");
+    Put(temp_ / "root/inner/file", "inside");
+    ASSERT_EQ(::symlink("inner/file", (temp_ / "root/good-link").c_str()), 0);
+    ASSERT_EQ(::symlink("../secret", (temp_ / "root/bad-link").c_str()), 0);
+    ASSERT_EQ(::symlink("/etc/passwd", (temp_ / "root/absolute-link").c_str()), 0);
+    root_ = *Open(temp_ / "root", O_PATH | O_DIRECTORY);
+  }
+  ErrorCode Refusal(const std::string& path, Links links) {
+    auto fd = OpenBeneath(root_.get(), path, O_RDONLY, links);
+    return fd ? ErrorCode::kInternal : fd.error().code;
+  }
+  TempDir temp_;
+  UniqueFd root_;
+};
+
+TEST_F(OpenBeneathTest, OpensWhatStaysBeneath) {
+  EXPECT_EQ(*ReadAll(OpenBeneath(root_.get(), "inner/file", O_RDONLY, Links::kRefuse)->get(), 99), "inside");
+  EXPECT_EQ(*ReadAll(OpenBeneath(root_.get(), "good-link", O_RDONLY, Links::kBeneath)->get(), 99), "inside");
+  EXPECT_TRUE(OpenBeneath(root_.get(), "inner/../inner/file", O_RDONLY, Links::kBeneath));
+}
+
+TEST_F(OpenBeneathTest, RefusesWhatLeadsOut) {
+  for (const Links links : {Links::kBeneath, Links::kRefuse})
+    for (const char* path : {"../secret", "bad-link", "absolute-link", "/etc/passwd", "inner/../../secret"})
+      EXPECT_EQ(Refusal(path, links), ErrorCode::kPermissionDenied) << path;
+  EXPECT_EQ(Refusal("good-link", Links::kRefuse), ErrorCode::kPermissionDenied);
+}
+
+TEST(RemoveTree, RemovesEverythingBelowAndNothingThatASymlinkPointsTo) {
+  const TempDir temp;
+  ASSERT_TRUE(MakeDirectories(temp / "tree/a/b", 0700));
+  Put(temp / "kept", "x");
+  Put(temp / "tree/a/b/file", "x");
+  ASSERT_EQ(::symlink("../../kept", (temp / "tree/a/link").c_str()), 0);
+  const UniqueFd dir = *Open(temp.path(), O_RDONLY | O_DIRECTORY);
+  ASSERT_TRUE(RemoveTree(dir.get(), "tree"));
+  EXPECT_EQ(*ListDirectory(dir.get()), std::vector<std::string>{"kept"});
+  EXPECT_TRUE(RemoveTree(dir.get(), "tree"));
+}
+
+TEST(ListDirectory, NamesEveryEntryOnce) {
+  const TempDir temp;
+  Put(temp / "a", "");
+  Put(temp / "b\n", "");
+  const UniqueFd dir = *Open(temp.path(), O_PATH | O_DIRECTORY);
+  auto names = *ListDirectory(dir.get());
+  std::ranges::sort(names);
+  EXPECT_EQ(names, (std::vector<std::string>{"a", "b\n"}));
+}
+
+TEST(ReadFile, RefusesAFileAboveTheLimit) {
+  const TempDir temp;
+  Put(temp / "f", "12345");
+  EXPECT_EQ(*ReadFile(temp / "f", 5), "12345");
+  EXPECT_EQ(ReadFile(temp / "f", 4).error().code, ErrorCode::kTooLarge);
+}
+
+}  // namespace
+}  // namespace cofferdam::sys
