@@ -1,0 +1,54 @@
+#include "protocol/framing.h"
+
+#include <gtest/gtest.h>
+
+#include "protocol/control.pb.h"
+
+namespace cofferdam::protocol {
+namespace {
+
+TEST(FrameDecoder, ReturnsFramesHoweverTheBytesAreSplit) {
+  const std::string bytes = EncodeFrame("one") + EncodeFrame("two") + EncodeFrame("three");
+  for (std::size_t step = 1; step <= bytes.size(); ++step) {
+    FrameDecoder decoder;
+    std::string seen;
+    for (std::size_t at = 0; at < bytes.size(); at += step) {
+      ASSERT_TRUE(decoder.Feed(std::string_view(bytes).substr(at, step)));
+      while (auto frame = decoder.Next()) seen += *frame + ",";
+    }
+    EXPECT_EQ(seen, "one,two,three,") << "step " << step;
+  }
+}
+
+TEST(FrameDecoder, RefusesALengthAboveTheLimitBeforeItsBytesCome) {
+  FrameDecoder decoder(16);
+  EXPECT_TRUE(decoder.Feed(std::string("\0\0\0\x10", 4)));
+  FrameDecoder strict(16);
+  EXPECT_EQ(strict.Feed(std::string("\0\0\0\x11", 4)).error().code, ErrorCode::kProtocol);
+  FrameDecoder huge;
+  EXPECT_FALSE(huge.Feed("\xff\xff\xff\xff"));
+}
+
+TEST(FrameDecoder, RefusesAnEmptyFrame) {
+  FrameDecoder decoder;
+  EXPECT_EQ(decoder.Feed(std::string(4, '\0')).error().code, ErrorCode::kProtocol);
+}
+
+TEST(FrameDecoder, KeepsNothingOfABadLengthBehindAGoodFrame) {
+  FrameDecoder decoder(16);
+  ASSERT_TRUE(decoder.Feed(EncodeFrame("good") + std::string("\x01\0\0\0", 4)));
+  EXPECT_EQ(decoder.Next(), "good");
+  EXPECT_EQ(decoder.Next(), std::nullopt);
+  EXPECT_FALSE(decoder.Feed("x"));
+}
+
+TEST(ControlProto, HasTheFieldNumbersOfTheWireFormat) {
+  v1::ControlRequest request;
+  request.set_request_id("r");
+  request.mutable_op_start()->mutable_exec()->add_command("a");
+  // 0a 01 72: field 1; fa 01: field 31, length-delimited; 0a: OpStart.exec; 0a: ExecRequest.command.
+  EXPECT_EQ(request.SerializeAsString(), std::string("\x0a\x01r\xfa\x01\x05\x0a\x03\x0a\x01\x61", 11));
+}
+
+}  // namespace
+}  // namespace cofferdam::protocol
