@@ -25,14 +25,14 @@ struct Text {
 /// unchanged in the next request, and refuses another provider's.
 struct Thinking {
   /// Empty when the provider shows nothing.
-  std::string text;
+  std::string text = {};
   /// The provider's proof that the text is its own; opaque.
-  std::string signature;
+  std::string signature = {};
   /// The provider's sealed form of thinking that it does not show; opaque. Not empty only for
   /// redacted thinking, whose text is then empty.
-  std::string redacted_data;
+  std::string redacted_data = {};
   /// The wire format that can read signature and redacted_data, for example "anthropic".
-  std::string origin;
+  std::string origin = {};
   bool operator==(const Thinking&) const = default;
 };
 
@@ -48,21 +48,21 @@ struct Image {
 /// The model asks for a tool.
 struct ToolCall {
   /// Unique in the conversation; the result names it.
-  std::string id;
-  std::string name;
+  std::string id = {};
+  std::string name = {};
   /// Always an object.
   json::Json arguments = json::Json::object();
   /// What the model wrote, when that was not a JSON object; `arguments` is then empty. Such a call
   /// must not be executed: its result is an error that tells the model so.
-  std::optional<std::string> invalid_arguments;
+  std::optional<std::string> invalid_arguments = {};
   bool operator==(const ToolCall&) const = default;
 };
 
 /// What became of a tool call.
 struct ToolResult {
   using Part = std::variant<Text, Image>;
-  std::string tool_call_id;
-  std::vector<Part> content;
+  std::string tool_call_id = {};
+  std::vector<Part> content = {};
   bool is_error = false;
   bool operator==(const ToolResult&) const = default;
 };
@@ -75,7 +75,7 @@ enum class Role { kUser, kAssistant };
 /// ToolCall.
 struct Message {
   Role role = Role::kUser;
-  std::vector<ContentBlock> content;
+  std::vector<ContentBlock> content = {};
   bool operator==(const Message&) const = default;
 };
 

@@ -19,8 +19,8 @@ namespace cofferdam::model {
 /// A tool that the model may call.
 struct ToolDefinition {
   /// 1 to 128 of A-Z a-z 0-9 _ -: what all providers accept.
-  std::string name;
-  std::string description;
+  std::string name = {};
+  std::string description = {};
   /// A JSON Schema whose type is "object".
   json::Json input_schema = json::Json{{"type", "object"}};
 };
@@ -39,15 +39,15 @@ struct ThinkingConfig {
 /// One model call. The conversation must end with a user's message.
 struct Request {
   /// The provider's own name of the model, without the provider: "claude-sonnet-4-5".
-  std::string model;
+  std::string model = {};
   /// The system prompt; may be empty.
-  std::string system;
-  std::vector<Message> messages;
-  std::vector<ToolDefinition> tools;
+  std::string system = {};
+  std::vector<Message> messages = {};
+  std::vector<ToolDefinition> tools = {};
   /// The most tokens that the answer may have, thinking included.
   std::int64_t max_tokens = 8192;
-  ThinkingConfig thinking;
-  std::vector<std::string> stop_sequences;
+  ThinkingConfig thinking = {};
+  std::vector<std::string> stop_sequences = {};
 };
 
 /// More of the answer's text.
@@ -86,12 +86,12 @@ using EventSink = std::function<void(const StreamEvent&)>;
 /// A whole answer. `message` is what a transcript keeps and the next request sends back.
 struct Response {
   Message message{.role = Role::kAssistant, .content = {}};
-  Usage usage;
+  Usage usage = {};
   StopReason stop_reason = StopReason::kEndTurn;
   /// The model that answered, as the provider names it; may be more exact than the one asked for.
-  std::string model;
+  std::string model = {};
   /// The provider's id for this answer, for a support request; may be empty.
-  std::string id;
+  std::string id = {};
 };
 
 /// One account at one provider. Implementations may be used by several threads at once.
