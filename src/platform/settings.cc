@@ -1,0 +1,225 @@
+#include "platform/settings.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace cofferdam {
+namespace platform {
+namespace {
+
+template <typename... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+
+constexpr std::int64_t kDaySeconds = 24 * 60 * 60;
+
+constexpr std::array kTable = {
+    SettingKey{"provider", TextKey{&Settings::provider}},
+    SettingKey{"model", TextKey{&Settings::model}},
+    SettingKey{"base_url", TextKey{&Settings::base_url}},
+    SettingKey{"system_prompt", TextKey{&Settings::system_prompt}},
+    SettingKey{"max_turns", NumberKey{&Settings::max_turns, 1, 10'000}},
+    SettingKey{"max_tokens", NumberKey{&Settings::max_tokens, 1, 1'000'000}},
+    SettingKey{"run_timeout_s", NumberKey{&Settings::run_timeout_s, 0, 7 * kDaySeconds}},
+    SettingKey{"command_timeout_s", NumberKey{&Settings::command_timeout_s, 1, kDaySeconds}},
+    SettingKey{"memory_mib", NumberKey{&Settings::memory_mib, 16, 4 << 20}},
+    SettingKey{"max_processes", NumberKey{&Settings::max_processes, 4, 4 << 20}},
+    SettingKey{"cpu_percent", NumberKey{&Settings::cpu_percent, 0, 100 * 4096}},
+    SettingKey{"mounts", MountsKey{&Settings::mounts}},
+    SettingKey{"allow_missing", NamesKey{&Settings::allow_missing}},
+};
+
+std::unexpected<Error> Wrong(std::string_view key, const std::string& must) {
+  return Err(ErrorCode::kInvalidArgument, "'" + std::string(key) + "' must be " + must);
+}
+
+Result<std::vector<std::string>> Strings(std::string_view key, const json::Json& value) {
+  const bool fits = value.is_array() && std::ranges::all_of(value, [](const json::Json& element) {
+                      return element.is_string();
+                    });
+  if (!fits) return Wrong(key, "a list of strings");
+  return value.get<std::vector<std::string>>();
+}
+
+Status SetNumber(Settings& settings, std::string_view name, const NumberKey& key,
+                 const json::Json& value) {
+  const bool fits = value.is_number_integer() &&
+                    !(value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX);
+  if (!fits || value.get<std::int64_t>() < key.min || value.get<std::int64_t>() > key.max)
+    return Wrong(name,
+                 "an integer from " + std::to_string(key.min) + " to " + std::to_string(key.max));
+  settings.*key.member = value.get<std::int64_t>();
+  return {};
+}
+
+Status SetMounts(Settings& settings, std::string_view name, const MountsKey& key,
+                 const json::Json& value) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> texts, Strings(name, value));
+  std::vector<Mount> mounts;
+  for (const std::string& text : texts) {
+    ASSIGN_OR_RETURN(Mount mount, ParseMount(text));
+    mounts.push_back(std::move(mount));
+  }
+  settings.*key.member = std::move(mounts);
+  return {};
+}
+
+}  // namespace
+
+std::span<const SettingKey> SettingTable() { return kTable; }
+
+const SettingKey* FindSetting(std::string_view name) {
+  const auto found = std::ranges::find(kTable, name, &SettingKey::name);
+  return found == kTable.end() ? nullptr : &*found;
+}
+
+Status SetFromJson(Settings& settings, const SettingKey& key, const json::Json& value) {
+  return std::visit(
+      Overloaded{
+          [&](const TextKey& text) -> Status {
+            if (!value.is_string()) return Wrong(key.name, "a string");
+            settings.*text.member = value.get<std::string>();
+            return {};
+          },
+          [&](const NumberKey& number) { return SetNumber(settings, key.name, number, value); },
+          [&](const NamesKey& names) -> Status {
+            ASSIGN_OR_RETURN(settings.*names.member, Strings(key.name, value));
+            return {};
+          },
+          [&](const MountsKey& mounts) { return SetMounts(settings, key.name, mounts, value); }},
+      key.value);
+}
+
+json::Json ToJson(const Settings& settings) {
+  json::Json object = json::Json::object();
+  for (const SettingKey& key : kTable) {
+    const std::string name(key.name);
+    std::visit(Overloaded{[&](const TextKey& text) {
+                            if (settings.*text.member) object[name] = *(settings.*text.member);
+                          },
+                          [&](const NumberKey& number) {
+                            if (settings.*number.member) object[name] = *(settings.*number.member);
+                          },
+                          [&](const NamesKey& names) {
+                            if (!(settings.*names.member).empty())
+                              object[name] = settings.*names.member;
+                          },
+                          [&](const MountsKey& mounts) {
+                            for (const Mount& mount : settings.*mounts.member)
+                              object[name].push_back(MountText(mount));
+                          }},
+               key.value);
+  }
+  return object;
+}
+
+Result<Settings> SettingsFromJson(const json::Json& object) {
+  if (!object.is_object()) return Err(ErrorCode::kMalformed, "settings must be an object");
+  Settings settings;
+  for (const auto& [name, value] : object.items()) {
+    const SettingKey* key = FindSetting(name);
+    if (key == nullptr) return Err(ErrorCode::kMalformed, "unknown setting '" + name + "'");
+    if (const Status set = SetFromJson(settings, *key, value); !set)
+      return Err(ErrorCode::kMalformed, set.error().message);
+  }
+  return settings;
+}
+
+}  // namespace platform
+
+namespace {
+
+std::vector<std::string> SplitAtCommas(const std::string& text) {
+  std::vector<std::string> parts;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', at), text.size());
+    parts.push_back(text.substr(at, comma - at));
+    at = comma + 1;
+  }
+  return parts;
+}
+
+/// Text from a command line as the JSON value that the key takes.
+Result<json::Json> ValueFromText(const platform::SettingKey& key, const std::string& text) {
+  if (std::holds_alternative<platform::TextKey>(key.value)) return json::Json(text);
+  if (!std::holds_alternative<platform::NumberKey>(key.value))
+    return json::Json(SplitAtCommas(text));
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size())
+    return Err(ErrorCode::kInvalidArgument, "'" + std::string(key.name) + "' must be an integer");
+  return json::Json(number);
+}
+
+void Unset(Settings& settings, const platform::SettingKey& key) {
+  std::visit([&settings](const auto& typed) { settings.*typed.member = {}; }, key.value);
+}
+
+}  // namespace
+
+Result<Mount> ParseMount(const std::string& text) {
+  const auto wrong = [&text](const std::string& why) {
+    return Err(ErrorCode::kInvalidArgument, "mount '" + text + "': " + why,
+               "write it as SRC:DST or SRC:DST:rw");
+  };
+  const std::size_t first = text.find(':');
+  if (first == std::string::npos) return wrong("there is no destination");
+  Mount mount{.source = text.substr(0, first), .destination = text.substr(first + 1)};
+  if (const std::size_t second = mount.destination.find(':'); second != std::string::npos) {
+    const std::string mode = mount.destination.substr(second + 1);
+    if (mode != "rw" && mode != "ro") return wrong("the last part must be ro or rw");
+    mount.writable = mode == "rw";
+    mount.destination.resize(second);
+  }
+  if (!mount.source.starts_with('/')) return wrong("the source must be an absolute path");
+  if (!mount.destination.starts_with('/')) return wrong("the destination must be an absolute path");
+  return mount;
+}
+
+std::string MountText(const Mount& mount) {
+  return mount.source + ":" + mount.destination + (mount.writable ? ":rw" : "");
+}
+
+Settings Overlay(Settings wide, const Settings& near) {
+  const auto append = [](auto& to, const auto& from) {
+    to.insert(to.end(), from.begin(), from.end());
+  };
+  for (const platform::SettingKey& key : platform::SettingTable())
+    std::visit(platform::Overloaded{[&](const platform::NamesKey& names) {
+                                      append(wide.*names.member, near.*names.member);
+                                    },
+                                    [&](const platform::MountsKey& mounts) {
+                                      append(wide.*mounts.member, near.*mounts.member);
+                                    },
+                                    [&](const auto& single) {
+                                      if (near.*single.member)
+                                        wide.*single.member = near.*single.member;
+                                    }},
+               key.value);
+  return wide;
+}
+
+Status SetSetting(Settings& settings, const std::string& key, const std::string& value) {
+  const platform::SettingKey* found = platform::FindSetting(key);
+  if (found == nullptr) {
+    std::string names;
+    for (const std::string& name : SettingKeys()) names += (names.empty() ? "" : ", ") + name;
+    return Err(ErrorCode::kInvalidArgument, "there is no setting '" + key + "'", "one of " + names);
+  }
+  if (value.empty()) {
+    Unset(settings, *found);
+    return {};
+  }
+  ASSIGN_OR_RETURN(const json::Json parsed, ValueFromText(*found, value));
+  return platform::SetFromJson(settings, *found, parsed);
+}
+
+std::vector<std::string> SettingKeys() {
+  std::vector<std::string> names;
+  for (const platform::SettingKey& key : platform::SettingTable()) names.emplace_back(key.name);
+  return names;
+}
+
+}  // namespace cofferdam
