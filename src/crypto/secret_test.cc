@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "json/json.h"
+#include "log/field.h"
 
 namespace {
 
@@ -61,6 +62,7 @@ static_assert(!std::is_convertible_v<SecretString, std::string_view>);
 static_assert(!std::is_constructible_v<std::string, SecretString>);
 static_assert(!std::is_constructible_v<json::Json, SecretString>);
 static_assert(!std::equality_comparable<SecretString>);
+static_assert(!log::Loggable<SecretString>);
 
 TEST(SecretString, RevealsWhatItWasGiven) {
   EXPECT_EQ(SecretString("hunter2").Reveal(), "hunter2");
