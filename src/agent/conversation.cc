@@ -1,0 +1,46 @@
+#include "agent/conversation.h"
+
+#include <algorithm>
+
+namespace cofferdam::agent {
+
+std::vector<model::Message> ForModel(const std::vector<model::Message>& transcript) {
+  std::vector<model::Message> messages;
+  for (const model::Message& message : transcript) {
+    if (message.content.empty()) continue;
+    if (!messages.empty() && messages.back().role == message.role) {
+      auto& content = messages.back().content;
+      content.insert(content.end(), message.content.begin(), message.content.end());
+    } else {
+      messages.push_back(message);
+    }
+  }
+  return messages;
+}
+
+std::vector<model::ToolCall> UnansweredCalls(const std::vector<model::Message>& transcript) {
+  std::vector<model::ToolCall> open;
+  for (const model::Message& message : transcript)
+    for (const model::ContentBlock& block : message.content)
+      if (const auto* call = std::get_if<model::ToolCall>(&block))
+        open.push_back(*call);
+      else if (const auto* result = std::get_if<model::ToolResult>(&block))
+        std::erase_if(open, [result](const model::ToolCall& candidate) {
+          return candidate.id == result->tool_call_id;
+        });
+  return open;
+}
+
+model::ToolResult UnknownOutcome(const model::ToolCall& call) {
+  return TextResult(call,
+                    "Error: the host stopped while this call was running, so its outcome is "
+                    "unknown: it may have taken effect, wholly or in part, or not at all. It was "
+                    "not run again. Look before you repeat it.",
+                    true);
+}
+
+model::ToolResult TextResult(const model::ToolCall& call, std::string text, bool is_error) {
+  return {.tool_call_id = call.id, .content = {model::Text{std::move(text)}}, .is_error = is_error};
+}
+
+}  // namespace cofferdam::agent

@@ -1,0 +1,61 @@
+#include "agent/conversation.h"
+
+#include <gmock/gmock.h>
+
+namespace cofferdam::agent {
+namespace {
+
+using model::Message;
+using model::Role;
+using model::ToolCall;
+
+Message Calls(std::vector<std::string> ids) {
+  Message message{.role = Role::kAssistant};
+  for (std::string& id : ids)
+    message.content.push_back(ToolCall{.id = std::move(id), .name = "ls"});
+  return message;
+}
+
+Message ResultOf(const std::string& id) {
+  return {.role = Role::kUser, .content = {TextResult({.id = id}, "done", false)}};
+}
+
+TEST(ForModel, PutsTheResultsOfATurnAndTheNextWordsIntoOneMessage) {
+  const auto messages = ForModel({model::UserText("go"), Calls({"1", "2"}), ResultOf("1"),
+                                  ResultOf("2"), model::UserText("and now")});
+  ASSERT_EQ(messages.size(), 3U);
+  EXPECT_EQ(messages[2].role, Role::kUser);
+  ASSERT_EQ(messages[2].content.size(), 3U);
+  EXPECT_EQ(std::get<model::ToolResult>(messages[2].content[1]).tool_call_id, "2");
+  EXPECT_EQ(std::get<model::Text>(messages[2].content[2]).text, "and now");
+}
+
+TEST(ForModel, LeavesOutMessagesWithoutContent) {
+  const auto messages =
+      ForModel({model::UserText("a"), {.role = Role::kAssistant}, model::UserText("b")});
+  ASSERT_EQ(messages.size(), 1U);
+  EXPECT_EQ(messages[0].content.size(), 2U);
+}
+
+TEST(UnansweredCalls, AreThoseWithoutAResult) {
+  EXPECT_TRUE(UnansweredCalls({model::UserText("a"), model::AssistantText("b")}).empty());
+  EXPECT_TRUE(UnansweredCalls({Calls({"1"}), ResultOf("1")}).empty());
+  const auto open = UnansweredCalls({Calls({"1", "2", "3"}), ResultOf("2")});
+  ASSERT_EQ(open.size(), 2U);
+  EXPECT_EQ(open[0].id, "1");
+  EXPECT_EQ(open[1].id, "3");
+}
+
+TEST(UnansweredCalls, AnIdThatIsUsedAgainIsOpenAgain) {
+  EXPECT_EQ(UnansweredCalls({Calls({"1"}), ResultOf("1"), Calls({"1"})}).size(), 1U);
+}
+
+TEST(UnknownOutcome, IsAnErrorThatSaysThatNothingIsKnown) {
+  const model::ToolResult result = UnknownOutcome({.id = "7", .name = "bash"});
+  EXPECT_EQ(result.tool_call_id, "7");
+  EXPECT_TRUE(result.is_error);
+  EXPECT_THAT(model::TextOf(result), testing::HasSubstr("outcome is unknown"));
+}
+
+}  // namespace
+}  // namespace cofferdam::agent
