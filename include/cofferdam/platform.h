@@ -1,0 +1,102 @@
+// The platform: one state directory and all in it. Start here.
+//
+//   auto platform = cofferdam::Platform::Open({.state = "/srv/agents"});
+//   auto alice = platform->CreateWorkspace("alice");
+//   auto run = alice->Run({.message = "Tidy the repository."});
+//   for (const cofferdam::RunEvent& event : (*run)->Events()) { … }
+//   const cofferdam::RunResult& result = (*run)->Wait();
+//
+// For a single user, Runtime::Open gives a workspace without any of that.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <cofferdam/error.h>
+#include <cofferdam/run.h>
+#include <cofferdam/settings.h>
+#include <cofferdam/workspace.h>
+
+namespace cofferdam {
+
+struct PlatformOptions {
+  /// The state directory; made, with mode 0700, when it is missing. Not a directory of the system
+  /// itself, and not one with other things in it.
+  std::string state = {};
+  /// For every run of every workspace; a workspace's own settings come before these.
+  Settings settings = {};
+  /// The API keys by provider ("anthropic"). Taken over and wiped; they never enter a sandbox.
+  std::map<std::string, std::string> api_keys = {};
+  /// The worker program to start; empty finds the one that was built or installed with this.
+  std::string worker = {};
+};
+
+/// What to do with runs that still go on in a workspace that is to be deleted.
+enum class LiveRuns {
+  kRefuse,  // kBusy, and nothing is deleted
+  kEnd,     // cancelled and waited for; those of another process are kBusy all the same
+};
+
+/// A handle of an open state directory; copies are the same one. Several processes may have it
+/// open. Safe to use from several threads.
+class Platform {
+ public:
+  /// kInvalidArgument for a directory that cannot be one, kPermissionDenied for another user's,
+  /// kUnsupported for a format that is newer than this program, kCorrupt for a damaged one.
+  static Result<Platform> Open(PlatformOptions options);
+
+  const std::string& state() const;
+  /// A UUID made with the state directory.
+  const std::string& id() const;
+
+  /// Ids are 1 to 128 of A-Z a-z 0-9 _ -. kAlreadyExists.
+  Result<Workspace> CreateWorkspace(const std::string& workspace, const Settings& settings = {});
+  /// kNotFound.
+  Result<Workspace> GetWorkspace(const std::string& workspace);
+  /// Sorted by name. Folders that are no workspaces are left out.
+  Result<std::vector<std::string>> ListWorkspaces() const;
+  /// Removes the workspace and everything in it. kNotFound, kBusy.
+  Status DeleteWorkspace(const std::string& workspace, LiveRuns live_runs);
+
+  /// The platform's own.
+  class State;
+
+ private:
+  explicit Platform(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  std::shared_ptr<State> state_;
+};
+
+/// Single-user mode: the workspace "default" of the user's own state directory, made on first use.
+///
+///   auto runtime = cofferdam::Runtime::Open({});
+///   auto run = runtime->workspace().Run({.message = "What is in this folder?"});
+///   std::cout << (*run)->Wait().text << "\n";
+class Runtime {
+ public:
+  /// With an empty `options.state`: COFFERDAM_STATE_DIR, else $XDG_STATE_HOME/cofferdam, else
+  /// ~/.local/state/cofferdam.
+  static Result<Runtime> Open(PlatformOptions options);
+
+  Platform& platform() { return platform_; }
+  Workspace& workspace() { return workspace_; }
+
+ private:
+  Runtime(Platform platform, Workspace workspace)
+      : platform_(std::move(platform)), workspace_(std::move(workspace)) {}
+  Platform platform_;
+  Workspace workspace_;
+};
+
+/// The name of the workspace of single-user mode.
+inline constexpr const char* kDefaultWorkspace = "default";
+
+/// The user's own state directory, as Runtime::Open finds it. kConfig when the environment names
+/// none.
+Result<std::string> DefaultStateDirectory();
+
+/// Whether a text can be the id of a workspace or a session; the error says why not.
+Status CheckName(const std::string& what, const std::string& name);
+
+}  // namespace cofferdam

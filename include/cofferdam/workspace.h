@@ -1,0 +1,109 @@
+// A workspace: one tenant's files, settings, sessions and runs.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <cofferdam/error.h>
+#include <cofferdam/run.h>
+#include <cofferdam/settings.h>
+
+namespace cofferdam {
+
+/// A command to run in a sandbox of its own.
+struct ExecOptions {
+  /// The program and its arguments; a name without a slash is looked up in PATH.
+  std::vector<std::string> argv = {};
+  std::vector<std::pair<std::string, std::string>> environment = {};
+  std::string working_directory = "/workspace";
+  /// Given to the program whole.
+  std::string stdin_bytes = {};
+  /// Zero is no limit.
+  std::chrono::milliseconds timeout{0};
+  Settings settings = {};
+};
+
+struct ExecOutcome {
+  /// The exit code; 128 + signal when a signal ended it.
+  int exit_code = 0;
+  int signal = 0;
+  bool timed_out = false;
+  bool cancelled = false;
+  bool out_of_memory = false;
+  bool out_of_processes = false;
+  double milliseconds = 0;
+  double sandbox_ready_ms = 0;
+};
+
+/// Output as it comes, on the calling thread.
+using ExecSink = std::function<void(bool is_stderr, std::string_view bytes)>;
+
+struct SessionInfo {
+  std::string id;
+  std::int64_t modified_unix_millis = 0;
+  std::uint64_t bytes = 0;
+};
+
+/// What the check of a run's record found.
+struct RecordCheck {
+  std::string run_id;
+  std::uint64_t events = 0;
+  /// Hash of the last event, lower-case hex.
+  std::string head;
+  /// The record ends with run.ended. One that does not is of a run that still goes on, or whose
+  /// host was killed.
+  bool complete = false;
+};
+
+/// A handle of a workspace; copies are the same workspace, and so is what another call of
+/// Platform::GetWorkspace for the same id gives. Keeps its platform alive. Safe to use from several
+/// threads.
+class Workspace {
+ public:
+  const std::string& id() const;
+  /// The host folder that is /workspace in its sandboxes. What is in it was written by an agent:
+  /// open it beneath its root, never by following its links.
+  std::string work_folder() const;
+
+  Settings settings() const;
+  /// Replaces the workspace's settings, on disk first. Runs that go on keep theirs.
+  Status SetSettings(const Settings& settings);
+
+  /// Starts a run. Runs in one session come one after the other, in the order of these calls within
+  /// one process; a run waits for its turn on its own thread. Errors are of the options only
+  /// (kInvalidArgument, kMountRefused, kConfig) and of the record's start; everything later is in
+  /// the result.
+  Result<std::unique_ptr<cofferdam::Run>> Run(RunOptions options);
+
+  /// Runs a command in a sandbox with this workspace's files, and waits for it. An error is of the
+  /// sandbox; what the command did is in the outcome.
+  Result<ExecOutcome> Exec(const ExecOptions& options, const ExecSink& sink, std::stop_token stop);
+
+  /// The sessions by name.
+  Result<std::vector<SessionInfo>> Sessions() const;
+  /// A session's transcript as JSON text, one entry each. kNotFound.
+  Result<std::vector<std::string>> ReadSession(const std::string& session) const;
+
+  /// The ids of the runs, oldest first.
+  Result<std::vector<std::string>> Runs() const;
+  /// Recomputes the hash chain of a run's record. kNotFound; kCorrupt names the first event that
+  /// does not fit.
+  Result<RecordCheck> VerifyRun(const std::string& run_id) const;
+
+  /// The platform makes these.
+  class State;
+  explicit Workspace(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+ private:
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace cofferdam
