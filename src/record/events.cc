@@ -1,0 +1,96 @@
+#include "record/events.h"
+
+#include <span>
+#include <utility>
+
+#include "base/utf8.h"
+#include "crypto/hex.h"
+#include "crypto/sha256.h"
+
+namespace cofferdam::record {
+namespace {
+
+using json::Json;
+
+NewEvent Make(std::string_view type, Json data) { return {std::string(type), std::move(data)}; }
+
+Json Digest(std::string_view bytes) {
+  return {{"bytes", bytes.size()}, {"sha256", crypto::HexEncode(crypto::Sha256(bytes))}};
+}
+
+Json ToJson(const Usage& usage) {
+  return {{"input_tokens", usage.input_tokens},
+          {"output_tokens", usage.output_tokens},
+          {"cache_read_tokens", usage.cache_read_tokens},
+          {"cache_write_tokens", usage.cache_write_tokens}};
+}
+
+Json ToJson(const std::optional<FileState>& state) {
+  if (!state) return nullptr;
+  return {{"sha256", state->sha256}, {"size", state->size}};
+}
+
+}  // namespace
+
+NewEvent RunStarted(std::string_view model, std::string_view message) {
+  return Make(kRunStarted, {{"model", model}, {"message", Digest(message)}});
+}
+
+NewEvent SandboxMade(std::string_view sandbox, std::string_view kind, std::int64_t milliseconds) {
+  return Make(kSandboxMade, {{"sandbox", sandbox}, {"kind", kind}, {"milliseconds", milliseconds}});
+}
+
+NewEvent SandboxVerified(std::string_view sandbox, const std::vector<SeenLayer>& layers) {
+  Json list = Json::array();
+  for (const SeenLayer& layer : layers)
+    list.push_back({{"name", layer.name}, {"seen", layer.seen}, {"detail", layer.detail}});
+  return Make(kSandboxVerified, {{"sandbox", sandbox}, {"layers", std::move(list)}});
+}
+
+NewEvent ModelCalled(const ModelCall& call) {
+  return Make(kModelCalled, {{"provider", call.provider},
+                             {"model", call.model},
+                             {"usage", ToJson(call.usage)},
+                             {"stop_reason", call.stop_reason},
+                             {"milliseconds", call.milliseconds}});
+}
+
+NewEvent ToolStarted(std::string_view id, std::string_view name, const Json& input) {
+  const std::string text = json::Dump(input);
+  Json data = {{"id", id}, {"name", name}, {"input_digest", Digest(text)}};
+  if (text.size() <= kMaxRecordedInputBytes) data["input"] = input;
+  return Make(kToolStarted, std::move(data));
+}
+
+NewEvent ToolEnded(const ToolOutcome& outcome, std::string_view result) {
+  return Make(kToolEnded, {{"id", outcome.id},
+                           {"name", outcome.name},
+                           {"ok", outcome.ok},
+                           {"exit_code", outcome.exit_code ? Json(*outcome.exit_code) : Json()},
+                           {"milliseconds", outcome.milliseconds},
+                           {"result", Digest(result)}});
+}
+
+NewEvent FileChanged(std::string_view path, const std::optional<FileState>& before,
+                     const std::optional<FileState>& after) {
+  Json data = {{"path", ToValidUtf8(path)}, {"before", ToJson(before)}, {"after", ToJson(after)}};
+  if (!IsValidUtf8(path)) {
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(path.data());
+    data["path_hex"] = crypto::HexEncode(std::span(bytes, path.size()));
+  }
+  return Make(kFileChanged, std::move(data));
+}
+
+NewEvent ErrorHappened(std::string_view code, std::string_view message) {
+  return Make(kError, {{"code", code}, {"message", message}});
+}
+
+NewEvent RunEnded(const RunOutcome& outcome) {
+  return Make(kRunEnded, {{"outcome", outcome.outcome},
+                          {"usage", ToJson(outcome.usage)},
+                          {"model_calls", outcome.model_calls},
+                          {"tool_calls", outcome.tool_calls},
+                          {"milliseconds", outcome.milliseconds}});
+}
+
+}  // namespace cofferdam::record

@@ -1,0 +1,112 @@
+// What a run's record can say: the types of events and their data. Each constructor makes one event
+// that has not been recorded yet. Pure; safe to call from any thread.
+//
+// Nothing here may hold a secret: an event is evidence for strangers. Tool input is recorded as the
+// model gave it, so whoever puts secrets into tool input redacts them first.
+//
+// Format of the data: docs/formats/events.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "json/json.h"
+
+namespace cofferdam::record {
+
+inline constexpr std::string_view kRunStarted = "run.started";
+inline constexpr std::string_view kSandboxMade = "sandbox.made";
+inline constexpr std::string_view kSandboxVerified = "sandbox.verified";
+inline constexpr std::string_view kModelCalled = "model.called";
+inline constexpr std::string_view kToolStarted = "tool.started";
+inline constexpr std::string_view kToolEnded = "tool.ended";
+inline constexpr std::string_view kFileChanged = "file.changed";
+inline constexpr std::string_view kError = "error";
+/// The last event of every complete record.
+inline constexpr std::string_view kRunEnded = "run.ended";
+
+/// An event before it has a place in a record. `data` is an object.
+struct NewEvent {
+  std::string type;
+  json::Json data = json::Json::object();
+};
+
+/// Tokens, as the provider counted them.
+struct Usage {
+  std::int64_t input_tokens = 0;
+  std::int64_t output_tokens = 0;
+  std::int64_t cache_read_tokens = 0;
+  std::int64_t cache_write_tokens = 0;
+};
+
+/// `model` is "provider/model". The message itself stays in the transcript; its length and SHA-256
+/// are recorded.
+NewEvent RunStarted(std::string_view model, std::string_view message);
+
+/// `kind` is "local" or the name of a machine.
+NewEvent SandboxMade(std::string_view sandbox, std::string_view kind, std::int64_t milliseconds);
+
+/// How one layer of a sandbox was seen: `seen` is "read", "probed" or "missing".
+struct SeenLayer {
+  std::string name;
+  std::string seen;
+  std::string detail;
+};
+NewEvent SandboxVerified(std::string_view sandbox, const std::vector<SeenLayer>& layers);
+
+struct ModelCall {
+  std::string provider;
+  std::string model;
+  Usage usage = {};
+  std::string stop_reason;
+  std::int64_t milliseconds = 0;
+};
+NewEvent ModelCalled(const ModelCall& call);
+
+/// Input whose text (json::Dump) is longer than this is recorded by length and SHA-256 only.
+inline constexpr std::size_t kMaxRecordedInputBytes = 64 * 1024;
+
+/// `id` is the model's id of the call.
+NewEvent ToolStarted(std::string_view id, std::string_view name, const json::Json& input);
+
+struct ToolOutcome {
+  std::string id;
+  std::string name;
+  bool ok = false;
+  /// Of a command; nullopt when there was none or it has no code.
+  std::optional<std::int64_t> exit_code = std::nullopt;
+  std::int64_t milliseconds = 0;
+};
+/// `result` is the text that the model gets; its length and SHA-256 are recorded.
+NewEvent ToolEnded(const ToolOutcome& outcome, std::string_view result);
+
+/// The content of a file at one moment.
+struct FileState {
+  /// 64 lower-case hexadecimal digits.
+  std::string sha256;
+  std::int64_t size = 0;
+};
+/// `before` is nullopt for a new file, `after` for a removed one. A path that is not UTF-8 is
+/// recorded with U+FFFD and, beside it, exactly in hexadecimal digits.
+NewEvent FileChanged(std::string_view path, const std::optional<FileState>& before,
+                     const std::optional<FileState>& after);
+
+/// `code` is the stable text of an ErrorCode, or another stable word.
+NewEvent ErrorHappened(std::string_view code, std::string_view message);
+
+struct RunOutcome {
+  /// A stable word: "completed", "failed", "cancelled", …
+  std::string outcome;
+  /// Of all model calls of the run together.
+  Usage usage = {};
+  std::int64_t model_calls = 0;
+  std::int64_t tool_calls = 0;
+  std::int64_t milliseconds = 0;
+};
+NewEvent RunEnded(const RunOutcome& outcome);
+
+}  // namespace cofferdam::record
