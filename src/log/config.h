@@ -19,12 +19,12 @@ namespace cofferdam::log {
 enum class ConsoleStyle { kCompact, kPretty, kJson };
 
 struct Config {
-  Levels console{.general = Level::kWarn, .subsystems = {}};
+  Levels console{.general = Level::kWarn};
   ConsoleStyle console_style = ConsoleStyle::kCompact;
   /// Borrowed for the life of the sink.
   int console_fd = STDERR_FILENO;
 
-  Levels file{.general = Level::kInfo, .subsystems = {}};
+  Levels file{.general = Level::kInfo};
   /// The log file; empty for none. Its folder must exist.
   std::string file_path;
   /// When a file is full, and how many full ones are kept beside the current one.

@@ -23,7 +23,7 @@ Result<Level> ParseLevel(std::string_view name);
 struct Levels {
   Level general = Level::kInfo;
   /// By name of a subsystem, which also stands for those below it: "memory" for "memory/search".
-  std::map<std::string, Level, std::less<>> subsystems;
+  std::map<std::string, Level, std::less<>> subsystems = {};
 
   /// The threshold of `subsystem`: its own, or that of the nearest one above, or the general one.
   Level For(std::string_view subsystem) const;
