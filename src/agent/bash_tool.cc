@@ -38,18 +38,6 @@ Status KeepOutput(const ToolContext& context, sandbox::Sandbox& sandbox, const s
   return {};
 }
 
-json::Json Facts(const sandbox::ExecResult& result) {
-  json::Json facts = {{"exit_code", result.exit_code},
-                      {"stdout_bytes", result.stdout_bytes},
-                      {"stderr_bytes", result.stderr_bytes}};
-  if (result.signal != 0) facts["signal"] = result.signal;
-  if (result.timed_out) facts["timed_out"] = true;
-  if (result.cancelled) facts["cancelled"] = true;
-  if (result.out_of_memory) facts["out_of_memory"] = true;
-  if (result.out_of_processes) facts["out_of_processes"] = true;
-  return facts;
-}
-
 class BashTool final : public Tool {
  public:
   BashTool()
@@ -99,15 +87,12 @@ class BashTool final : public Tool {
                             std::chrono::milliseconds timeout) {
     ToolOutcome outcome{.content = {},
                         .is_error = result.exit_code != 0 || result.timed_out || result.cancelled,
-                        .facts = Facts(result)};
+                        .exit_code = result.exit_code};
     const std::string path = ResultPath(context.run_id, context.call_id);
     CutText shown = output.Middle("; the whole output is in " + path);
     if (shown.cut()) {
       const Status kept = KeepOutput(context, sandbox, path, output.Kept());
-      if (kept)
-        outcome.facts["kept_in"] = path;
-      else
-        shown = output.Middle("; it could not be kept: " + kept.error().message);
+      if (!kept) shown = output.Middle("; it could not be kept: " + kept.error().message);
     }
     outcome.content = std::move(shown.text);
     const std::string end = DescribeEnd(result, context.limits, timeout);

@@ -4,11 +4,21 @@
 
 namespace cofferdam::agent {
 
+namespace {
+
+bool HoldsResults(const model::Message& message) {
+  return std::ranges::all_of(message.content, [](const model::ContentBlock& block) {
+    return std::holds_alternative<model::ToolResult>(block);
+  });
+}
+
+}  // namespace
+
 std::vector<model::Message> ForModel(const std::vector<model::Message>& transcript) {
   std::vector<model::Message> messages;
   for (const model::Message& message : transcript) {
     if (message.content.empty()) continue;
-    if (!messages.empty() && messages.back().role == message.role) {
+    if (!messages.empty() && HoldsResults(message) && HoldsResults(messages.back())) {
       auto& content = messages.back().content;
       content.insert(content.end(), message.content.begin(), message.content.end());
     } else {

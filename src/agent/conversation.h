@@ -10,8 +10,8 @@
 
 namespace cofferdam::agent {
 
-/// The messages to send: those of the same role that follow each other become one, and messages
-/// without content are left out.
+/// The messages to send: the tool results of a turn become one message, and messages without
+/// content are left out.
 std::vector<model::Message> ForModel(const std::vector<model::Message>& transcript);
 
 /// The tool calls that have no result, in order. After a host was killed these may have run or not.

@@ -11,7 +11,7 @@ namespace {
 constexpr std::uint64_t kChunkBytes = 1 << 20;
 /// The largest file that edit takes, and that read counts the lines of.
 constexpr std::uint64_t kMaxTextFileBytes = 16 << 20;
-/// The largest old content whose hash goes into the record: a tenant's file can be of any size.
+/// The largest file that write replaces: the record names its old content by hash.
 constexpr std::uint64_t kMaxHashedBytes = 64 << 20;
 /// How far into a file read looks for lines: a sparse file can be endless.
 constexpr std::uint64_t kMaxScannedBytes = 256 << 20;
@@ -107,31 +107,36 @@ class ReadTool final : public Tool {
                           " has " + std::to_string(window.seen()) + " lines");
     ToolOutcome outcome{.content = window.seen() == 0 ? "[the file is empty]\n" : window.text()};
     outcome.content += ReadFooter(window, first, offset, total);
-    outcome.facts = {{"lines", window.shown()}, {"bytes", window.text().size()}};
     return outcome;
   }
 };
 
-/// The SHA-256 of a file as it is, or nothing when there is none or it is too large.
-Result<std::optional<std::string>> HashOf(const ToolContext& context, sandbox::Sandbox& sandbox,
-                                          const std::string& path) {
+record::FileState StateOf(std::string_view bytes) {
+  return {crypto::HexEncode(crypto::Sha256(bytes)), static_cast<std::int64_t>(bytes.size())};
+}
+
+/// A file as it is before it is replaced, or nothing when there is none.
+Result<std::optional<record::FileState>> StateBefore(const ToolContext& context,
+                                                     sandbox::Sandbox& sandbox,
+                                                     const std::string& path) {
+  const auto size = FileSize(sandbox, path);
+  if (!size && size.error().code == ErrorCode::kNotFound) return std::nullopt;
+  if (!size) return std::unexpected(size.error());
   crypto::Sha256Stream hash;
   std::uint64_t offset = 0;
   while (true) {
-    auto part = sandbox.Read({path, offset, kChunkBytes}, context.stop);
-    if (!part && part.error().code == ErrorCode::kNotFound) return std::nullopt;
-    if (!part) return std::unexpected(part.error());
-    if (part->total_size > kMaxHashedBytes || offset > kMaxHashedBytes) return std::nullopt;
-    hash.Update(part->bytes);
-    offset += part->bytes.size();
-    if (part->bytes.empty() || offset >= part->total_size) break;
+    ASSIGN_OR_RETURN(const sandbox::ReadResult part,
+                     sandbox.Read({path, offset, kChunkBytes}, context.stop));
+    if (std::max(part.total_size, offset) > kMaxHashedBytes)
+      return Err(
+          ErrorCode::kTooLarge,
+          path + " has more than " + std::to_string(kMaxHashedBytes) + " bytes and is not replaced",
+          "remove it with bash first");
+    hash.Update(part.bytes);
+    offset += part.bytes.size();
+    if (part.bytes.empty() || offset >= part.total_size) break;
   }
-  return crypto::HexEncode(hash.Finish());
-}
-
-FileChange Change(const std::string& path, std::optional<std::string> before,
-                  std::string_view after) {
-  return {path, std::move(before), crypto::HexEncode(crypto::Sha256(after)), after.size()};
+  return record::FileState{crypto::HexEncode(hash.Finish()), static_cast<std::int64_t>(offset)};
 }
 
 class WriteTool final : public Tool {
@@ -150,14 +155,11 @@ class WriteTool final : public Tool {
     ASSIGN_OR_RETURN(sandbox::Sandbox * sandbox, context.sandbox());
     const std::string& path = arguments.String("path");
     const std::string& content = arguments.String("content");
-    if (const auto size = FileSize(*sandbox, path);
-        !size && size.error().code != ErrorCode::kNotFound)
-      return std::unexpected(size.error());
-    ASSIGN_OR_RETURN(std::optional<std::string> before, HashOf(context, *sandbox, path));
+    ASSIGN_OR_RETURN(std::optional<record::FileState> before, StateBefore(context, *sandbox, path));
     RETURN_IF_ERROR(
         sandbox->Write({.path = path, .bytes = content, .create_parents = true}, context.stop));
     ToolOutcome outcome{.content = "Wrote " + std::to_string(content.size()) + " bytes to " + path};
-    outcome.changes.push_back(Change(path, std::move(before), content));
+    outcome.changes.push_back({path, std::move(before), StateOf(content)});
     return outcome;
   }
 };
@@ -207,8 +209,7 @@ class EditTool final : public Tool {
     ToolOutcome outcome{
         .content = "Replaced " + std::to_string(edited->replacements) +
                    (edited->replacements == 1 ? " occurrence in " : " occurrences in ") + path};
-    outcome.facts["replacements"] = edited->replacements;
-    outcome.changes.push_back(Change(path, crypto::HexEncode(crypto::Sha256(text)), edited->text));
+    outcome.changes.push_back({path, StateOf(text), StateOf(edited->text)});
     return outcome;
   }
 };
@@ -254,7 +255,6 @@ class LsTool final : public Tool {
     if (cut.cut())
       outcome.content += "[" + std::to_string(cut.omitted_lines) + " of " +
                          std::to_string(entries.size()) + " entries are not shown; set limit]\n";
-    outcome.facts["entries"] = entries.size();
     return outcome;
   }
 };

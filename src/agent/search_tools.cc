@@ -63,14 +63,10 @@ class GrepTool final : public Tool {
         .max_matches = static_cast<std::uint32_t>(arguments.IntegerOr("limit", 100))};
     ASSIGN_OR_RETURN(sandbox::Sandbox * sandbox, context.sandbox());
     ASSIGN_OR_RETURN(const sandbox::GrepResult result, sandbox->Grep(request, context.stop));
-    const auto matches = std::ranges::count(result.lines, true, &sandbox::GrepLine::is_match);
-    ToolOutcome outcome =
-        result.lines.empty()
-            ? ToolOutcome{.content = "No matches.\n"}
-            : Cut(FormatGrep(result, request.context_lines > 0), context, result.truncated,
-                  "narrow the pattern, the path or the glob, or raise limit");
-    outcome.facts["matches"] = matches;
-    return outcome;
+    return result.lines.empty()
+               ? ToolOutcome{.content = "No matches.\n"}
+               : Cut(FormatGrep(result, request.context_lines > 0), context, result.truncated,
+                     "narrow the pattern, the path or the glob, or raise limit");
   }
 };
 
@@ -98,11 +94,9 @@ class FindTool final : public Tool {
     ASSIGN_OR_RETURN(const sandbox::FindResult result, sandbox->Find(request, context.stop));
     std::string text;
     for (const std::string& path : result.paths) text += ToValidUtf8(path) + "\n";
-    ToolOutcome outcome = text.empty() ? ToolOutcome{.content = "No files found.\n"}
-                                       : Cut(std::move(text), context, result.truncated,
-                                             "narrow the pattern or the path, or raise limit");
-    outcome.facts["paths"] = result.paths.size();
-    return outcome;
+    return text.empty() ? ToolOutcome{.content = "No files found.\n"}
+                        : Cut(std::move(text), context, result.truncated,
+                              "narrow the pattern or the path, or raise limit");
   }
 };
 

@@ -77,9 +77,7 @@ ToolOutcome ErrorOutcome(const Error& error) {
   if (error.code == ErrorCode::kOperationLost)
     message += "; whether it took effect is unknown, so look before you try again";
   if (!error.hint.empty()) message += " (" + error.hint + ")";
-  ToolOutcome outcome = ErrorOutcome(std::move(message));
-  outcome.facts["error"] = ErrorCodeName(error.code);
-  return outcome;
+  return ErrorOutcome(std::move(message));
 }
 
 ToolOutcome ErrorOutcome(std::string message) {

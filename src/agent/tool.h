@@ -21,6 +21,7 @@
 #include "json/json.h"
 #include "model/message.h"
 #include "model/provider.h"
+#include "record/events.h"
 #include "sandbox/sandbox.h"
 
 namespace cofferdam::agent {
@@ -38,10 +39,9 @@ struct ToolLimits {
 /// A file that a tool wrote, for the record.
 struct FileChange {
   std::string path;
-  /// Lower-case hex; nothing when there was no such file, or it was too large to be read.
-  std::optional<std::string> sha256_before;
-  std::string sha256_after;
-  std::uint64_t size_after = 0;
+  /// Nothing when there was no such file.
+  std::optional<record::FileState> before;
+  record::FileState after;
 };
 
 /// What came of a tool call.
@@ -49,8 +49,8 @@ struct ToolOutcome {
   /// For the model.
   std::string content;
   bool is_error = false;
-  /// For the record: an object of a few numbers and flags, never content.
-  json::Json facts = json::Json::object();
+  /// For the record: of a command that ended by itself.
+  std::optional<std::int64_t> exit_code = {};
   std::vector<FileChange> changes = {};
 };
 
