@@ -7,8 +7,8 @@ namespace cofferdam {
 
 Deadline Deadline::After(std::chrono::milliseconds duration) {
   const auto now = SteadyClock::now();
-  if (duration >= std::chrono::duration_cast<std::chrono::milliseconds>(
-                      SteadyClock::time_point::max() - now))
+  if (duration >=
+      std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::time_point::max() - now))
     return Never();
   return Deadline(now + duration);
 }

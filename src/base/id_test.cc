@@ -37,7 +37,8 @@ TEST(Name, TakesOneTo128OfItsAlphabetAndNothingElse) {
   EXPECT_TRUE(IsName(std::string(128, 'a')));
   EXPECT_FALSE(IsName(""));
   EXPECT_FALSE(IsName(std::string(129, 'a')));
-  for (const char* bad : {"..", "a/b", "a b", "a.b", "a\\b", "ä", "a\n"}) EXPECT_FALSE(IsName(bad)) << bad;
+  for (const char* bad : {"..", "a/b", "a b", "a.b", "a\\b", "ä", "a\n"})
+    EXPECT_FALSE(IsName(bad)) << bad;
   EXPECT_FALSE(IsName(std::string_view("a\0b", 3)));
 }
 

@@ -1,4 +1,5 @@
-// UTF-8 as Unicode 15 table 3-7 defines it: no overlong forms, no surrogates, nothing above U+10FFFF.
+// UTF-8 as Unicode 15 table 3-7 defines it: no overlong forms, no surrogates, nothing above
+// U+10FFFF.
 #pragma once
 
 #include <cstddef>

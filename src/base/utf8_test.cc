@@ -6,16 +6,21 @@ namespace cofferdam {
 namespace {
 
 TEST(Utf8, AcceptsWellFormedText) {
-  for (const char* good : {"", "abc", "é", "部署", "🚀", "\xF4\x8F\xBF\xBF"}) EXPECT_TRUE(IsValidUtf8(good)) << good;
+  for (const char* good : {"", "abc", "é", "部署", "🚀", "\xF4\x8F\xBF\xBF"})
+    EXPECT_TRUE(IsValidUtf8(good)) << good;
 }
 
 TEST(Utf8, RefusesOverlongSurrogatesAndOutOfRange) {
-  for (const char* bad : {"\xC0\x80", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xFF", "\x80", "\xE2\x82"})
+  for (const char* bad :
+       {"\xC0\x80", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xFF", "\x80", "\xE2\x82"})
     EXPECT_FALSE(IsValidUtf8(bad));
 }
 
 TEST(Utf8, RepairsEachIllFormedPartWithOneReplacement) {
-  EXPECT_EQ(ToValidUtf8("a\xFF" "b"), "a\xEF\xBF\xBD" "b");
+  EXPECT_EQ(ToValidUtf8("a\xFF"
+                        "b"),
+            "a\xEF\xBF\xBD"
+            "b");
   EXPECT_EQ(ToValidUtf8("\xE2\x82"), "\xEF\xBF\xBD");
   EXPECT_EQ(ToValidUtf8("\xE2\x82z"), "\xEF\xBF\xBDz");
   EXPECT_EQ(ToValidUtf8("é"), "é");

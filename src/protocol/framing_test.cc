@@ -46,8 +46,10 @@ TEST(ControlProto, HasTheFieldNumbersOfTheWireFormat) {
   v1::ControlRequest request;
   request.set_request_id("r");
   request.mutable_op_start()->mutable_exec()->add_command("a");
-  // 0a 01 72: field 1; fa 01: field 31, length-delimited; 0a: OpStart.exec; 0a: ExecRequest.command.
-  EXPECT_EQ(request.SerializeAsString(), std::string("\x0a\x01r\xfa\x01\x05\x0a\x03\x0a\x01\x61", 11));
+  // 0a 01 72: field 1; fa 01: field 31, length-delimited; 0a: OpStart.exec; 0a:
+  // ExecRequest.command.
+  EXPECT_EQ(request.SerializeAsString(),
+            std::string("\x0a\x01r\xfa\x01\x05\x0a\x03\x0a\x01\x61", 11));
 }
 
 }  // namespace

@@ -29,12 +29,13 @@ using OutputSink = std::function<void(OutputStream, std::string_view)>;
 
 struct ExecRequest {
   /// The program and its arguments; a name without a slash is looked up in PATH.
-  std::vector<std::string> argv;
+  std::vector<std::string> argv = {};
   std::string working_directory = "/workspace";
-  /// Added to the sandbox's own few variables (PATH, HOME, USER, LANG, TERM), replacing equal names.
-  std::vector<std::pair<std::string, std::string>> environment;
+  /// Added to the sandbox's own few variables (PATH, HOME, USER, LANG, TERM), replacing equal
+  /// names.
+  std::vector<std::pair<std::string, std::string>> environment = {};
   /// Given to the program whole; then its standard input ends.
-  std::string stdin_bytes;
+  std::string stdin_bytes = {};
   /// After this the process tree is killed and the result says so; zero is no limit.
   std::chrono::milliseconds timeout{0};
 };
@@ -58,9 +59,9 @@ struct ExecResult {
 enum class FileKind { kFile, kDirectory, kSymlink, kOther };
 
 struct FileEntry {
-  std::string name;
+  std::string name = {};
   /// Relative to the directory that was listed.
-  std::string path;
+  std::string path = {};
   FileKind kind = FileKind::kFile;
   std::uint64_t size = 0;
   std::int64_t modified_unix_millis = 0;
@@ -68,20 +69,20 @@ struct FileEntry {
 };
 
 struct ReadRequest {
-  std::string path;
+  std::string path = {};
   std::uint64_t offset = 0;
   /// At most so many bytes; what is beyond is told by ReadResult::total_size.
   std::uint64_t max_bytes = 1 << 20;
 };
 
 struct ReadResult {
-  std::string bytes;
+  std::string bytes = {};
   std::uint64_t total_size = 0;
 };
 
 struct WriteRequest {
-  std::string path;
-  std::string bytes;
+  std::string path = {};
+  std::string bytes = {};
   bool create_parents = false;
   bool append = false;
   /// 0 keeps the mode of an existing file and gives a new one 0644.
@@ -90,10 +91,10 @@ struct WriteRequest {
 
 struct GrepRequest {
   /// RE2 syntax; matching takes linear time.
-  std::string pattern;
+  std::string pattern = {};
   std::string path = ".";
   /// Only files whose name, or path when the glob has a slash, fits; empty is all.
-  std::string glob;
+  std::string glob = {};
   bool ignore_case = false;
   bool literal = false;
   std::uint32_t context_lines = 0;
@@ -101,7 +102,7 @@ struct GrepRequest {
 };
 
 struct GrepLine {
-  std::string path;
+  std::string path = {};
   std::uint64_t line_number = 0;
   /// Without its end of line; cut at a limit of the worker's.
   std::string text;
@@ -117,7 +118,7 @@ struct GrepResult {
 
 struct FindRequest {
   /// Shell glob with ** for any number of directories.
-  std::string glob;
+  std::string glob = {};
   std::string path = ".";
   std::uint32_t max_results = 1000;
 };

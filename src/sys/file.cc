@@ -31,8 +31,8 @@ Status RemoveTreeAt(int directory, const std::string& name, dev_t device, int de
   if (::unlinkat(directory, name.c_str(), 0) == 0 || errno == ENOENT) return {};
   if (errno != EISDIR && errno != EPERM) return ErrnoError(errno, Quoted("removing", name));
   if (depth > kMaxTreeDepth) return Err(ErrorCode::kTooLarge, Quoted("too deep to remove:", name));
-  const int raw = ::openat(directory, name.c_str(),
-                           O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  const int raw =
+      ::openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (raw < 0) return ErrnoError(errno, Quoted("opening to remove", name));
   const UniqueFd child(raw);
   ASSIGN_OR_RETURN(const struct stat info, Stat(child.get()));
@@ -63,7 +63,8 @@ Result<UniqueFd> OpenBeneath(int directory, const std::string& path, int flags, 
     if (errno == EXDEV)
       return Err(ErrorCode::kPermissionDenied, Quoted("path leads out of its directory:", path));
     if (errno == ELOOP && links == Links::kRefuse)
-      return Err(ErrorCode::kPermissionDenied, Quoted("a symbolic link is not allowed here:", path));
+      return Err(ErrorCode::kPermissionDenied,
+                 Quoted("a symbolic link is not allowed here:", path));
     return ErrnoError(errno, Quoted("opening", path));
   }
 }

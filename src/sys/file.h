@@ -1,5 +1,5 @@
-// Opening files beneath a directory that is already open, so that no name given by a tenant can lead
-// out of it, and directories as owned objects.
+// Opening files beneath a directory that is already open, so that no name given by a tenant can
+// lead out of it, and directories as owned objects.
 #pragma once
 
 #include <sys/stat.h>
@@ -36,7 +36,8 @@ Result<std::string> ReadFile(const std::string& path, std::size_t max_bytes = 1 
 Result<std::string> ReadFileAt(int directory, const std::string& path,
                                std::size_t max_bytes = 1 << 20);
 
-/// Opens an existing file for writing and writes `text` in one call, as /proc and cgroup files want.
+/// Opens an existing file for writing and writes `text` in one call, as /proc and cgroup files
+/// want.
 Status WriteFileAt(int directory, const std::string& path, std::string_view text);
 
 /// Entry names without "." and "..", unordered.

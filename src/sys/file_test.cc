@@ -37,14 +37,17 @@ class OpenBeneathTest : public testing::Test {
 };
 
 TEST_F(OpenBeneathTest, OpensWhatStaysBeneath) {
-  EXPECT_EQ(*ReadAll(OpenBeneath(root_.get(), "inner/file", O_RDONLY, Links::kRefuse)->get(), 99), "inside");
-  EXPECT_EQ(*ReadAll(OpenBeneath(root_.get(), "good-link", O_RDONLY, Links::kBeneath)->get(), 99), "inside");
+  EXPECT_EQ(*ReadAll(OpenBeneath(root_.get(), "inner/file", O_RDONLY, Links::kRefuse)->get(), 99),
+            "inside");
+  EXPECT_EQ(*ReadAll(OpenBeneath(root_.get(), "good-link", O_RDONLY, Links::kBeneath)->get(), 99),
+            "inside");
   EXPECT_TRUE(OpenBeneath(root_.get(), "inner/../inner/file", O_RDONLY, Links::kBeneath));
 }
 
 TEST_F(OpenBeneathTest, RefusesWhatLeadsOut) {
   for (const Links links : {Links::kBeneath, Links::kRefuse})
-    for (const char* path : {"../secret", "bad-link", "absolute-link", "/etc/passwd", "inner/../../secret"})
+    for (const char* path :
+         {"../secret", "bad-link", "absolute-link", "/etc/passwd", "inner/../../secret"})
       EXPECT_EQ(Refusal(path, links), ErrorCode::kPermissionDenied) << path;
   EXPECT_EQ(Refusal("good-link", Links::kRefuse), ErrorCode::kPermissionDenied);
 }

@@ -1,0 +1,103 @@
+#include "sandbox/control_channel.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <span>
+
+namespace cofferdam::sandbox {
+namespace {
+
+namespace v1 = protocol::v1;
+
+std::unexpected<Error> Lost() { return Err(ErrorCode::kSandboxLost, "the sandbox has ended"); }
+
+}  // namespace
+
+Result<ControlChannel> ControlChannel::Over(sys::UniqueFd socket) {
+  ControlChannel channel;
+  RETURN_IF_ERROR(sys::SetNonBlocking(socket.get(), true));
+  ASSIGN_OR_RETURN(channel.wakeup_, sys::NewEventFd());
+  channel.socket_ = std::move(socket);
+  return channel;
+}
+
+Result<ControlChannel::Ready> ControlChannel::Wait(bool want_write, Deadline deadline,
+                                                   const std::stop_token& stop) {
+  const std::stop_callback wake(stop, [fd = wakeup_.get()] { ::eventfd_write(fd, 1); });
+  for (;;) {
+    if (stop.stop_requested()) {
+      eventfd_t ignored;
+      ::eventfd_read(wakeup_.get(), &ignored);
+      return Err(ErrorCode::kCancelled, "cancelled");
+    }
+    pollfd waits[] = {{socket_.get(), static_cast<short>(POLLIN | (want_write ? POLLOUT : 0)), 0},
+                      {wakeup_.get(), POLLIN, 0}};
+    const int ready = ::poll(waits, 2, deadline.PollTimeoutMillis());
+    if (ready < 0 && errno != EINTR) return ErrnoError(errno, "waiting for the sandbox");
+    if (ready == 0) return Err(ErrorCode::kTimeout, "the sandbox did not answer in time");
+    if ((waits[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) return Ready::kReadable;
+    if ((waits[0].revents & POLLOUT) != 0) return Ready::kWritable;
+    // A wakeup for a token of an earlier call, or none at all.
+    eventfd_t ignored;
+    if (waits[1].revents != 0) ::eventfd_read(wakeup_.get(), &ignored);
+  }
+}
+
+Status ControlChannel::ReadSome() {
+  std::array<char, 64 * 1024> buffer;
+  const ssize_t size = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
+  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return {};
+  if (size <= 0) return Lost();
+  return decoder_.Feed({buffer.data(), static_cast<std::size_t>(size)});
+}
+
+Result<StartReport> ControlChannel::ReceiveStartReport(Deadline deadline) {
+  StartReport report{};
+  std::span<char> left(reinterpret_cast<char*>(&report), sizeof(report));
+  while (!left.empty()) {
+    RETURN_IF_ERROR(Wait(false, deadline, {}));
+    const ssize_t size = ::recv(socket_.get(), left.data(), left.size(), 0);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (size <= 0) return Lost();
+    left = left.subspan(static_cast<std::size_t>(size));
+  }
+  if (report.magic != StartReport::kMagic)
+    return Err(ErrorCode::kProtocol, "the start code reported something else");
+  return report;
+}
+
+Status ControlChannel::Send(const v1::HostFrame& frame, Deadline deadline) {
+  const std::string bytes = protocol::EncodeFrame(frame.SerializeAsString());
+  std::string_view left = bytes;
+  while (!left.empty()) {
+    const ssize_t size = ::send(socket_.get(), left.data(), left.size(), MSG_NOSIGNAL);
+    if (size >= 0) {
+      left.remove_prefix(static_cast<std::size_t>(size));
+      continue;
+    }
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) return Lost();
+    ASSIGN_OR_RETURN(const Ready ready, Wait(true, deadline, {}));
+    if (ready == Ready::kReadable) RETURN_IF_ERROR(ReadSome());
+  }
+  return {};
+}
+
+Result<v1::WorkerFrame> ControlChannel::Receive(Deadline deadline, std::stop_token stop) {
+  for (;;) {
+    if (const auto bytes = decoder_.Next()) {
+      v1::WorkerFrame frame;
+      if (!frame.ParseFromString(*bytes))
+        return Err(ErrorCode::kProtocol, "the worker sent what is no message");
+      return frame;
+    }
+    RETURN_IF_ERROR(Wait(false, deadline, stop));
+    RETURN_IF_ERROR(ReadSome());
+  }
+}
+
+}  // namespace cofferdam::sandbox

@@ -1,0 +1,245 @@
+#include "sandbox/layers/confine.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/keyctl.h>
+#include <linux/seccomp.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include "sandbox/layers/landlock.h"
+#include "sandbox/layers/seccomp/filters.h"
+#include "sys/fd.h"
+
+namespace cofferdam::sandbox {
+namespace {
+
+int JoinCgroups(std::span<const int> files) {
+  for (const int file : files)
+    if (::write(file, "0", 1) != 1) return errno;
+  return 0;
+}
+
+int WriteProcFile(int proc, const char* name, const char* text) {
+  const sys::UniqueFd fd(::openat(proc, name, O_WRONLY | O_CLOEXEC));
+  if (!fd.valid()) return errno;
+  const auto length = static_cast<ssize_t>(std::strlen(text));
+  return ::write(fd.get(), text, static_cast<std::size_t>(length)) == length ? 0 : errno;
+}
+
+// One uid and one gid: the caller's own effective ones, which it may map without any privilege.
+int WriteIdMaps(const LaunchRequest& request, int proc) {
+  char line[64];
+  if (const int error_number = WriteProcFile(proc, "self/setgroups", "deny")) return error_number;
+  std::snprintf(line, sizeof(line), "%u %u 1\n", kInnerGid, request.outer_gid);
+  if (const int error_number = WriteProcFile(proc, "self/gid_map", line)) return error_number;
+  std::snprintf(line, sizeof(line), "%u %u 1\n", kInnerUid, request.outer_uid);
+  return WriteProcFile(proc, "self/uid_map", line);
+}
+
+int Mount(const char* type, const char* target, unsigned long flags, const char* options) {
+  return ::mount(type, target, type, flags, options) == 0 ? 0 : errno;
+}
+
+int MountProc() { return Mount("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr); }
+
+int MountTmp(const LaunchRequest& request) {
+  constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV;
+  char options[160];
+  std::snprintf(options, sizeof(options), "mode=1777,size=%llu,nr_inodes=%llu",
+                static_cast<unsigned long long>(request.tmp_bytes),
+                static_cast<unsigned long long>(request.tmp_inodes));
+  if (const int error_number = Mount("tmpfs", "/tmp", kFlags, options)) return error_number;
+  if (const int error_number = Mount("tmpfs", "/dev/shm", kFlags | MS_NOEXEC, options))
+    return error_number;
+  return Mount("tmpfs", "/run", kFlags | MS_NOEXEC,
+               "mode=0755,uid=1000,gid=1000,size=1m,nr_inodes=256");
+}
+
+int MountPts() {
+  return Mount("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC,
+               "newinstance,ptmxmode=0666,mode=0620,max=64");
+}
+
+int RaiseLoopback() {
+  const sys::UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket.valid()) return errno;
+  ifreq request{};
+  std::strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  return ::ioctl(socket.get(), SIOCSIFFLAGS, &request) == 0 ? 0 : errno;
+}
+
+int SetHostname(const LaunchRequest& request) {
+  const std::size_t length = ::strnlen(request.hostname, sizeof(request.hostname));
+  return ::sethostname(request.hostname, length) == 0 ? 0 : errno;
+}
+
+// All three ids: the launcher's real uid would otherwise remain that of the host's root.
+int SetIdentity() {
+  if (::setresgid(kInnerGid, kInnerGid, kInnerGid) != 0) return errno;
+  if (::setresuid(kInnerUid, kInnerUid, kInnerUid) != 0) return errno;
+  return 0;
+}
+
+int NewKeyring() {
+  if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) < 0 && errno != ENOSYS)
+    return errno;
+  return 0;
+}
+
+int Limit(int resource, std::uint64_t wanted) {
+  rlimit limit;
+  if (::getrlimit(static_cast<__rlimit_resource_t>(resource), &limit) != 0) return errno;
+  // Never above the hard limit that we came with: that would need a capability.
+  limit.rlim_cur = limit.rlim_max = std::min<rlim_t>(wanted, limit.rlim_max);
+  return ::setrlimit(static_cast<__rlimit_resource_t>(resource), &limit) == 0 ? 0 : errno;
+}
+
+int SetLimits(const LaunchRequest& request) {
+  // One byte of core is too little to write one, and tells a piped core handler not to run.
+  constexpr std::uint64_t kCoreBytes = 1;
+  const std::array<std::pair<int, std::uint64_t>, 8> limits = {{
+      {RLIMIT_CORE, kCoreBytes},
+      {RLIMIT_NOFILE, request.max_open_files},
+      {RLIMIT_NPROC, request.max_processes},
+      {RLIMIT_FSIZE, request.max_file_bytes == 0 ? RLIM_INFINITY : request.max_file_bytes},
+      {RLIMIT_MEMLOCK, 8u << 20},
+      {RLIMIT_MSGQUEUE, 819200},
+      {RLIMIT_SIGPENDING, 4096},
+      {RLIMIT_RTPRIO, 0},
+  }};
+  for (const auto& [resource, wanted] : limits)
+    if (const int error_number = Limit(resource, wanted)) return error_number;
+  return 0;
+}
+
+int DropCapabilities() {
+  for (int capability = 0; ::prctl(PR_CAPBSET_READ, capability) >= 0; ++capability)
+    if (::prctl(PR_CAPBSET_DROP, capability) != 0) return errno;
+  if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) return errno;
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct none[2]{};
+  return ::syscall(SYS_capset, &header, none) == 0 ? 0 : errno;
+}
+
+int SetNoNewPrivs() { return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : errno; }
+
+// The mount plan once more. "/" itself may only be listed, so that kLandlockProbePath is out.
+int RestrictPaths(const LaunchRequest& request, StartReport& report) {
+  report.landlock_abi = LandlockAbi();
+  std::vector<PathRule> rules = {
+      {"/", Access::kList},          {"/usr", Access::kRead},      {"/bin", Access::kRead},
+      {"/sbin", Access::kRead},      {"/lib", Access::kRead},      {"/lib32", Access::kRead},
+      {"/lib64", Access::kRead},     {"/libx32", Access::kRead},   {"/etc", Access::kRead},
+      {"/proc", Access::kReadWrite}, {"/dev", Access::kReadWrite}, {"/tmp", Access::kReadWrite},
+      {"/run", Access::kReadWrite},
+  };
+  for (std::uint32_t i = 0; i < request.mount_count; ++i)
+    rules.push_back({request.mounts[i].target,
+                     request.mounts[i].read_only != 0 ? Access::kRead : Access::kReadWrite});
+  return RestrictWithLandlock(report.landlock_abi, rules);
+}
+
+int LoadFilter() {
+  const auto filter = seccomp::NativeToolFilter();
+  // The kernel copies the program and does not write to it.
+  sock_fprog program{static_cast<unsigned short>(filter.size()),
+                     const_cast<sock_filter*>(filter.data())};  // NOLINT
+  return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0 ? 0 : errno;
+}
+
+int SetUndumpable() { return ::prctl(PR_SET_DUMPABLE, 0) == 0 ? 0 : errno; }
+int SetParentDeathSignal() { return ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 ? 0 : errno; }
+
+int ProbeLandlock() {
+  const sys::UniqueFd fd(::open(kLandlockProbePath, O_RDONLY | O_CLOEXEC));
+  return fd.valid() ? 0 : errno;
+}
+int ProbeSeccomp() { return ::unshare(0) == 0 ? 0 : errno; }
+
+int UnshareCgroupNamespace() { return ::unshare(CLONE_NEWCGROUP) == 0 ? 0 : errno; }
+
+std::uint64_t OwnCgroupNamespace() {
+  struct stat info;
+  return ::stat("/proc/self/ns/cgroup", &info) == 0 ? info.st_ino : 0;
+}
+
+// Runs the steps in order and remembers the first failure; a layer that is skipped is not tried,
+// one that may be missing is noted and passed over.
+class Steps {
+ public:
+  Steps(const LaunchRequest& request, StartReport& report)
+      : skip_(request.skip_layers), optional_(request.optional_layers), report_(report) {}
+
+  template <typename Function>
+  void Run(Step step, Layer layer, Function&& function) {
+    if (report_.failed_step != Step::kNone || skip_.Has(layer)) return;
+    const int error_number = function();
+    if (error_number == 0) return;
+    if (optional_.Has(layer)) {
+      report_.missing_layers |= LayerSet().With(layer).bits();
+      return;
+    }
+    report_.failed_step = step;
+    report_.error_number = error_number;
+  }
+
+ private:
+  LayerSet skip_;
+  LayerSet optional_;
+  StartReport& report_;
+};
+
+}  // namespace
+
+StartReport Confine(const LaunchRequest& request, const StartDescriptors& descriptors) {
+  StartReport report{};
+  report.magic = StartReport::kMagic;
+  Steps steps(request, report);
+  steps.Run(Step::kCgroupJoin, Layer::kCgroup, [&] { return JoinCgroups(descriptors.cgroups); });
+  // After joining, so that the sandbox sees its own groups as the root.
+  steps.Run(Step::kCgroupNamespace, Layer::kCgroupNamespace,
+            [] { return UnshareCgroupNamespace(); });
+  steps.Run(Step::kIdMaps, Layer::kUserNamespace,
+            [&] { return WriteIdMaps(request, descriptors.proc); });
+  ::close(descriptors.proc);
+  steps.Run(Step::kMountProc, Layer::kRoot, [] { return MountProc(); });
+  steps.Run(Step::kMountTmp, Layer::kRoot, [&] { return MountTmp(request); });
+  steps.Run(Step::kMountPts, Layer::kRoot, [] { return MountPts(); });
+  report.cgroup_namespace = OwnCgroupNamespace();
+  steps.Run(Step::kLoopback, Layer::kNetNamespace, [] { return RaiseLoopback(); });
+  steps.Run(Step::kHostname, Layer::kUtsNamespace, [&] { return SetHostname(request); });
+  steps.Run(Step::kIdentity, Layer::kIdentity, [] { return SetIdentity(); });
+  steps.Run(Step::kKeyring, Layer::kIdentity, [] { return NewKeyring(); });
+  steps.Run(Step::kRlimits, Layer::kRlimits, [&] { return SetLimits(request); });
+  steps.Run(Step::kCapabilities, Layer::kCapabilities, [] { return DropCapabilities(); });
+  steps.Run(Step::kNoNewPrivs, Layer::kNoNewPrivs, [] { return SetNoNewPrivs(); });
+  steps.Run(Step::kLandlock, Layer::kLandlock, [&] { return RestrictPaths(request, report); });
+  steps.Run(Step::kSeccomp, Layer::kSeccomp, [] { return LoadFilter(); });
+  steps.Run(Step::kUndumpable, Layer::kUndumpable, [] { return SetUndumpable(); });
+  // Last but for the probes: a change of ids clears it.
+  steps.Run(Step::kParentDeath, Layer::kIdentity, [] { return SetParentDeathSignal(); });
+  report.landlock_probe_errno = ProbeLandlock();
+  report.seccomp_probe_errno = ProbeSeccomp();
+  return report;
+}
+
+}  // namespace cofferdam::sandbox

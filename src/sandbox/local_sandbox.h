@@ -1,0 +1,105 @@
+// A sandbox on this machine: a worker that the launcher made, its channel and its control group.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "sandbox/cgroup.h"
+#include "sandbox/control_channel.h"
+#include "sandbox/launcher.h"
+#include "sandbox/sandbox.h"
+#include "sandbox/spec.h"
+
+namespace cofferdam::sandbox {
+
+/// How long each part of a start took, in microseconds.
+struct StartTimes {
+  std::int64_t prepare = 0;  // opening mounts, making the control group
+  std::int64_t launch = 0;   // the launcher's answer
+  std::int64_t confine = 0;  // until the start code's report
+  std::int64_t verify = 0;   // reading the kernel's files
+  std::int64_t ping = 0;     // the first answer
+  std::int64_t ready() const { return prepare + launch + confine + verify + ping; }
+};
+
+/// Thread-safe; operations are served one after the other. Kill may be called at any time from any
+/// thread and ends an operation that is under way.
+///
+///   ASSIGN_OR_RETURN(auto launcher, Launcher::Start());
+///   SandboxSpec spec{.id = "demo", .mounts = {{"/srv/demo", "/workspace", true}}};
+///   ASSIGN_OR_RETURN(auto sandbox, LocalSandbox::Create(*launcher, spec, Deadline::Never()));
+///   ASSIGN_OR_RETURN(auto result, sandbox->Exec({.argv = {"ls"}}, sink, {}));
+class LocalSandbox final : public Sandbox {
+ public:
+  /// Makes, confines and verifies a sandbox. Sources of mounts must exist and belong to
+  /// ToolIdentity() if they are to be written; they are the caller's to check (CheckMountSource).
+  static Result<std::unique_ptr<LocalSandbox>> Create(Launcher& launcher, const SandboxSpec& spec,
+                                                      Deadline deadline);
+  ~LocalSandbox() override;
+
+  const std::string& id() const override { return spec_.id; }
+  const std::vector<LayerEvidence>& layers() const override { return layers_; }
+  const StartTimes& start_times() const { return times_; }
+  /// The worker's pid on the host.
+  pid_t worker_pid() const { return pid_; }
+
+  Status Ping(Deadline deadline) override;
+  Result<ExecResult> Exec(const ExecRequest& request, const OutputSink& sink,
+                          std::stop_token stop) override;
+  Result<ReadResult> Read(const ReadRequest& request, std::stop_token stop) override;
+  Status Write(const WriteRequest& request, std::stop_token stop) override;
+  Result<GrepResult> Grep(const GrepRequest& request, std::stop_token stop) override;
+  Result<FindResult> Find(const FindRequest& request, std::stop_token stop) override;
+  Result<std::vector<FileEntry>> List(const std::string& path, bool recursive) override;
+  Result<std::optional<FileEntry>> Stat(const std::string& path) override;
+  Status MakeDirectory(const std::string& path, bool parents) override;
+  Status Move(const std::string& from, const std::string& to, bool overwrite) override;
+  Status Remove(const std::string& path, bool recursive) override;
+  void Kill() override;
+
+  /// Stops and resumes every process of the sandbox. kUnsupported without a control group.
+  Status Freeze();
+  Status Thaw();
+
+ private:
+  /// What a stream operation yields beside its output.
+  using DataSink = std::function<void(protocol::v1::OpChannel, std::string_view)>;
+  struct Operation;
+
+  LocalSandbox(SandboxSpec spec, ControlChannel channel)
+      : spec_(std::move(spec)), channel_(std::move(channel)) {}
+  std::string NextId();
+  Result<protocol::v1::OpExit> RunOperation(protocol::v1::OpStart start, std::string_view input,
+                                            const DataSink& sink, const std::stop_token& stop);
+  Status SendRequest(protocol::v1::ControlRequest request);
+  Status HandleData(const protocol::v1::OpFrame& frame, const DataSink& sink, Operation& operation);
+  Status HandleResponse(const protocol::v1::ControlResponse& response, Operation& operation);
+  Status SendNextChunk(Operation& operation);
+  Result<protocol::v1::OpExit> FinishOperation(Operation& operation, const DataSink& sink,
+                                               const std::stop_token& stop);
+  Result<protocol::v1::ControlResponse> Unary(protocol::v1::ControlRequest request);
+  /// Marks the sandbox as lost, ends it and gives the error that says why.
+  Error Lose(const Error& cause);
+  CgroupEvents EventsOrNone();
+
+  SandboxSpec spec_;
+  std::optional<Cgroup> cgroup_;
+  sys::UniqueFd pidfd_;
+  pid_t pid_ = -1;
+  std::vector<LayerEvidence> layers_;
+  StartTimes times_;
+
+  std::mutex operations_;  // held for a whole operation; guards what follows
+  ControlChannel channel_;
+  std::uint64_t next_id_ = 1;
+  std::optional<Error> lost_;
+
+  std::mutex end_;  // guards the end of the processes
+  bool ended_ = false;
+  bool frozen_ = false;
+};
+
+}  // namespace cofferdam::sandbox

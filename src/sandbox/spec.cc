@@ -1,0 +1,104 @@
+#include "sandbox/spec.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "sys/file.h"
+
+namespace cofferdam::sandbox {
+namespace {
+
+constexpr std::string_view kRefusedExactly[] = {"/",    "/etc", "/usr", "/var",
+                                                "/tmp", "/lib", "/bin", "/sbin"};
+constexpr std::string_view kRefusedTrees[] = {"/root",
+                                              "/proc",
+                                              "/sys",
+                                              "/dev",
+                                              "/boot",
+                                              "/run",
+                                              "/home",
+                                              "/etc",
+                                              "/var/run",
+                                              "/var/lib/docker",
+                                              "/var/lib/containerd",
+                                              "/lost+found"};
+
+bool IsAtOrBelow(std::string_view path, std::string_view tree) {
+  return path == tree || (path.starts_with(tree) && path[tree.size()] == '/');
+}
+
+bool IsCleanAbsolutePath(std::string_view path) {
+  if (path.empty() || path[0] != '/' || path.size() > 200) return false;
+  if (path.size() > 1 && path.back() == '/') return false;
+  for (std::size_t at = 1; at <= path.size();) {
+    const std::size_t end = std::min(path.find('/', at), path.size());
+    const std::string_view part = path.substr(at, end - at);
+    if (path.size() > 1 && (part.empty() || part == "." || part == "..")) return false;
+    at = end + 1;
+  }
+  return std::ranges::none_of(path, [](char c) { return static_cast<unsigned char>(c) < 0x20; });
+}
+
+std::unexpected<Error> Refused(const std::string& source, std::string_view why) {
+  return Err(ErrorCode::kMountRefused,
+             "mount source '" + source + "' is refused: " + std::string(why),
+             "mount a directory that holds only what the agent may see");
+}
+
+}  // namespace
+
+HostIdentity ToolIdentity() {
+  constexpr std::uint32_t kFirstUnusedId = 1'879'048'192;
+  if (::geteuid() == 0) return {kFirstUnusedId, kFirstUnusedId};
+  return {::geteuid(), ::getegid()};
+}
+
+Result<Mount> ParseMount(std::string_view text) {
+  const auto bad = [&](std::string_view why) {
+    return Err(ErrorCode::kInvalidArgument,
+               "mount '" + std::string(text) + "': " + std::string(why),
+               "write SRC:/mnt/NAME or SRC:/mnt/NAME:rw");
+  };
+  Mount mount;
+  if (text.ends_with(":rw")) {
+    mount.writable = true;
+    text.remove_suffix(3);
+  } else if (text.ends_with(":ro")) {
+    text.remove_suffix(3);
+  }
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return bad("there is no ':' between source and destination");
+  mount.source = text.substr(0, colon);
+  mount.target = text.substr(colon + 1);
+  if (!IsCleanAbsolutePath(mount.source)) return bad("the source is not a plain absolute path");
+  if (!IsCleanAbsolutePath(mount.target) || !mount.target.starts_with("/mnt/"))
+    return bad("the destination must be a plain path below /mnt");
+  return mount;
+}
+
+Status CheckMountSource(const std::string& source, const std::string& forbidden_prefix) {
+  if (!IsCleanAbsolutePath(source)) return Refused(source, "not a plain absolute path");
+  for (const std::string_view path : kRefusedExactly)
+    if (source == path) return Refused(source, "a system directory");
+  for (const std::string_view tree : kRefusedTrees)
+    if (IsAtOrBelow(source, tree))
+      return Refused(source, "it lies in a system directory or in users' homes");
+  if (!forbidden_prefix.empty() &&
+      (IsAtOrBelow(source, forbidden_prefix) || IsAtOrBelow(forbidden_prefix, source)))
+    return Refused(source, "it would show the platform's own state");
+  const auto root = sys::Open("/", O_PATH | O_DIRECTORY);
+  if (!root) return std::unexpected(root.error());
+  const auto fd =
+      sys::OpenBeneath(root->get(), source.substr(1), O_PATH | O_NOFOLLOW, sys::Links::kRefuse);
+  if (!fd) return std::unexpected(fd.error().With("mount source '" + source + "'"));
+  ASSIGN_OR_RETURN(const struct stat info, sys::Stat(fd->get()));
+  if (!S_ISDIR(info.st_mode) && !S_ISREG(info.st_mode))
+    return Refused(source, "neither a directory nor a regular file");
+  return {};
+}
+
+}  // namespace cofferdam::sandbox

@@ -1,0 +1,70 @@
+// What a sandbox is to be: its files, its limits, and which layers may be missing.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "sandbox/layers/layer.h"
+
+namespace cofferdam::sandbox {
+
+/// The defaults are those that the field is used to; all are settable.
+struct Limits {
+  std::uint64_t memory_bytes = 512ull << 20;  // of all processes and tmpfs together; no swap
+  std::uint64_t processes = 100;
+  std::uint64_t cpu_millis_per_second = 0;  // 1000 is one core; 0: no limit
+  std::uint64_t open_files = 4096;          // per process
+  std::uint64_t file_bytes = 0;             // size of one file; 0: no limit
+  std::uint64_t tmp_bytes = 64ull << 20;    // size of /tmp and of /dev/shm each
+  std::uint64_t tmp_inodes = 16384;
+};
+
+struct Mount {
+  std::string source;  // absolute, on the host
+  std::string target;  // absolute, inside: /workspace, /home/agent or below /mnt
+  bool writable = false;
+};
+
+/// The host's uid and gid under which the tools of a sandbox run: a fixed unprivileged pair when
+/// the host is root (from the range that systemd leaves unused, so that it belongs to nobody), else
+/// the user's own. What a sandbox is to write must belong to them.
+struct HostIdentity {
+  std::uint32_t uid;
+  std::uint32_t gid;
+};
+HostIdentity ToolIdentity();
+
+/// "SRC:DST" or "SRC:DST:rw" as given on a command line. Both absolute; DST below /mnt.
+Result<Mount> ParseMount(std::string_view text);
+
+/// Refuses sources that would hand the host to a sandbox: system directories, other users' homes,
+/// sockets of container engines, anything below `forbidden_prefix` (the state directory; may be
+/// empty). The source must exist and no part of it may be a symlink.
+Status CheckMountSource(const std::string& source, const std::string& forbidden_prefix);
+
+/// The pass-key with which tests leave a layer off, to show that the attack it stops would succeed.
+/// Defined in sandbox/testing/ and nowhere else.
+class TestControl;
+
+struct SandboxSpec {
+  std::string id = {};
+  std::vector<Mount> mounts = {};
+  Limits limits = {};
+  /// Layers that may be missing; what is missing is then on record. Never kIndispensable ones.
+  LayerSet allow_missing = {};
+  std::string hostname = "sandbox";
+  /// Added to every command's environment.
+  std::vector<std::pair<std::string, std::string>> environment = {};
+
+ private:
+  friend class TestControl;
+  friend class LocalSandbox;
+  friend class Launcher;
+  LayerSet skip_;
+};
+
+}  // namespace cofferdam::sandbox

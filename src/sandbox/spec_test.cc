@@ -1,0 +1,54 @@
+#include "sandbox/spec.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "sys/testing/temp_dir.h"
+
+namespace cofferdam::sandbox {
+namespace {
+
+TEST(ParseMount, ReadsSourceDestinationAndMode) {
+  const Mount read_only = *ParseMount("/srv/data:/mnt/data");
+  EXPECT_EQ(read_only.source, "/srv/data");
+  EXPECT_EQ(read_only.target, "/mnt/data");
+  EXPECT_FALSE(read_only.writable);
+  EXPECT_TRUE(ParseMount("/srv/a:b:/mnt/x:rw")->writable);
+  EXPECT_EQ(ParseMount("/srv/a:b:/mnt/x:rw")->source, "/srv/a:b");
+}
+
+TEST(ParseMount, RefusesWhatIsNoMount) {
+  for (const char* bad : {"", "/srv", "/srv:", ":/mnt/x", "srv:/mnt/x", "/srv:mnt/x",
+                          "/srv/../etc:/mnt/x", "/srv:/mnt/../etc", "/srv:/etc", "/srv:/mnt",
+                          "/srv:/mnt/", "/srv//a:/mnt/x", "/srv:/mnt/a\nb"})
+    EXPECT_EQ(ParseMount(bad).error().code, ErrorCode::kInvalidArgument) << bad;
+}
+
+TEST(CheckMountSource, RefusesSystemDirectoriesHomesAndSockets) {
+  for (const char* bad : {"/", "/root", "/root/x", "/proc", "/proc/1", "/sys", "/dev", "/dev/sda",
+                          "/boot", "/run", "/run/docker.sock", "/var/run/docker.sock", "/home",
+                          "/home/user", "/etc", "/etc/shadow", "/usr", "/tmp", "/var"})
+    EXPECT_EQ(CheckMountSource(bad, "").error().code, ErrorCode::kMountRefused) << bad;
+}
+
+TEST(CheckMountSource, TakesADirectoryAndRefusesSymlinksAndTheStateItself) {
+  const sys::TempDir temp;
+  ASSERT_TRUE(sys::MakeDirectories(temp / "state/workspaces", 0700));
+  ASSERT_TRUE(sys::MakeDirectories(temp / "data", 0700));
+  ASSERT_EQ(::symlink("data", (temp / "link").c_str()), 0);
+  EXPECT_TRUE(CheckMountSource(temp / "data", temp / "state"));
+  EXPECT_EQ(CheckMountSource(temp / "link", "").error().code, ErrorCode::kMountRefused);
+  ASSERT_TRUE(sys::MakeDirectories(temp / "data/below", 0700));
+  EXPECT_EQ(CheckMountSource(temp / "link/below", "").error().code, ErrorCode::kPermissionDenied);
+  EXPECT_EQ(CheckMountSource(temp / "absent", "").error().code, ErrorCode::kNotFound);
+  for (const char* path : {"state", "state/workspaces"})
+    EXPECT_EQ(CheckMountSource(temp / path, temp / "state").error().code, ErrorCode::kMountRefused)
+        << path;
+  EXPECT_EQ(CheckMountSource(temp.path(), temp / "state").error().code, ErrorCode::kMountRefused)
+      << "it holds the state";
+}
+
+}  // namespace
+}  // namespace cofferdam::sandbox

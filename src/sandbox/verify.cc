@@ -1,0 +1,269 @@
+#include "sandbox/verify.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <set>
+
+#include "sys/file.h"
+
+namespace cofferdam::sandbox {
+namespace {
+
+std::vector<std::string_view> Split(std::string_view text, char separator) {
+  std::vector<std::string_view> parts;
+  while (true) {
+    const std::size_t at = text.find(separator);
+    if (!text.substr(0, at).empty()) parts.push_back(text.substr(0, at));
+    if (at == std::string_view::npos) return parts;
+    text.remove_prefix(at + 1);
+  }
+}
+
+bool HasOption(std::string_view options, std::string_view option) {
+  return std::ranges::any_of(Split(options, ','),
+                             [&](std::string_view one) { return one == option; });
+}
+
+bool IsDevice(std::string_view path) { return path.starts_with("/dev/"); }
+
+std::uint64_t NamespaceOf(const std::string& pid, const char* name) {
+  struct stat info;
+  return ::stat(("/proc/" + pid + "/ns/" + name).c_str(), &info) == 0 ? info.st_ino : 0;
+}
+
+class Verifier {
+ public:
+  explicit Verifier(const VerifyInput& input)
+      : input_(input), pid_(std::to_string(input.reply.pid)) {}
+
+  Result<std::vector<LayerEvidence>> Run() {
+    ASSIGN_OR_RETURN(status_, sys::ReadFile("/proc/" + pid_ + "/status"));
+    for (int i = 0; i < kLayerCount; ++i) {
+      const auto layer = static_cast<Layer>(i);
+      if (LayerSet(input_.request.skip_layers).Has(layer)) {
+        evidence_.push_back({std::string(LayerName(layer)), "missing", "left off by a test"});
+      } else if (IsMissing(layer)) {
+        evidence_.push_back({std::string(LayerName(layer)), "missing",
+                             "cannot be had here; accepted by the caller"});
+      } else {
+        ASSIGN_OR_RETURN(LayerEvidence seen, See(layer));
+        evidence_.push_back(std::move(seen));
+      }
+    }
+    return std::move(evidence_);
+  }
+
+ private:
+  bool IsMissing(Layer layer) const {
+    if (layer == Layer::kCgroup && input_.cgroup == nullptr) return true;
+    return LayerSet(input_.reply.missing_layers | input_.report.missing_layers).Has(layer);
+  }
+
+  std::unexpected<Error> Not(Layer layer, const std::string& seen) const {
+    return Err(ErrorCode::kNotVerified,
+               "the sandbox layer '" + std::string(LayerName(layer)) + "' is not in force: " + seen,
+               "the sandbox was ended; run `cofferdam doctor`");
+  }
+  static LayerEvidence Read(Layer layer, std::string detail) {
+    return {std::string(LayerName(layer)), "read", std::move(detail)};
+  }
+  static LayerEvidence Probed(Layer layer, std::string detail) {
+    return {std::string(LayerName(layer)), "probed", std::move(detail)};
+  }
+
+  Result<LayerEvidence> See(Layer layer) const {
+    const NamespaceIds& ids = input_.reply.namespaces;
+    switch (layer) {
+      case Layer::kUserNamespace:
+        return SeeNamespace(layer, "user", ids.user);
+      case Layer::kMountNamespace:
+        return SeeNamespace(layer, "mnt", ids.mount);
+      case Layer::kPidNamespace:
+        return SeeNamespace(layer, "pid", ids.pid);
+      case Layer::kNetNamespace:
+        return SeeNamespace(layer, "net", ids.net);
+      case Layer::kIpcNamespace:
+        return SeeNamespace(layer, "ipc", ids.ipc);
+      case Layer::kUtsNamespace:
+        return SeeNamespace(layer, "uts", ids.uts);
+      case Layer::kCgroup:
+        return SeeCgroup();
+      case Layer::kCgroupNamespace:
+        return SeeCgroupNamespace();
+      case Layer::kRoot:
+        return SeeMounts();
+      case Layer::kIdentity:
+        return SeeIdentity();
+      case Layer::kRlimits:
+        return SeeLimits();
+      case Layer::kCapabilities:
+        return SeeCapabilities();
+      case Layer::kNoNewPrivs:
+        return SeeField(layer, "NoNewPrivs", "1");
+      case Layer::kLandlock:
+        return SeeLandlock();
+      case Layer::kSeccomp:
+        return SeeSeccomp();
+      case Layer::kUndumpable:
+        return SeeUndumpable();
+    }
+    return Not(layer, "unknown");
+  }
+
+  Result<LayerEvidence> SeeNamespace(Layer layer, const char* name, std::uint64_t id) const {
+    const std::uint64_t own = NamespaceOf("self", name);
+    if (id == 0 || own == 0 || id == own)
+      return Not(layer, std::string(name) + " namespace " + std::to_string(id) +
+                            ", the host's is " + std::to_string(own));
+    return Read(layer, std::string(name) + ":[" + std::to_string(id) + "], not the host's");
+  }
+
+  // Where an ordinary user may not look, the start code did.
+  Result<LayerEvidence> SeeCgroupNamespace() const {
+    const std::uint64_t own = NamespaceOf("self", "cgroup");
+    const std::uint64_t seen = NamespaceOf(pid_, "cgroup");
+    const std::uint64_t id = seen != 0 ? seen : input_.report.cgroup_namespace;
+    if (id == 0 || id == own)
+      return Not(Layer::kCgroupNamespace, "cgroup namespace " + std::to_string(id));
+    const std::string detail = "cgroup:[" + std::to_string(id) + "], not the host's";
+    return seen != 0 ? Read(Layer::kCgroupNamespace, detail)
+                     : Probed(Layer::kCgroupNamespace, detail);
+  }
+
+  Result<LayerEvidence> SeeCgroup() const {
+    auto limits = input_.cgroup->Verify(input_.reply.pid);
+    if (!limits) return Not(Layer::kCgroup, limits.error().message);
+    return Read(Layer::kCgroup, *limits);
+  }
+
+  Result<LayerEvidence> SeeMounts() const {
+    ASSIGN_OR_RETURN(const std::string mountinfo, sys::ReadFile("/proc/" + pid_ + "/mountinfo"));
+    const std::string fault = FaultInMounts(mountinfo, input_.request);
+    if (!fault.empty()) return Not(Layer::kRoot, fault);
+    return Read(Layer::kRoot,
+                std::to_string(std::ranges::count(mountinfo, '\n')) + " mounts, all as planned");
+  }
+
+  Result<LayerEvidence> SeeIdentity() const {
+    const auto all_are = [](std::string_view field, std::uint32_t id) {
+      const auto ids = Split(field, '\t');
+      return ids.size() == 4 && std::ranges::all_of(ids, [&](std::string_view text) {
+               return text == std::to_string(id);
+             });
+    };
+    const std::string_view uids = StatusField(status_, "Uid");
+    const std::string_view gids = StatusField(status_, "Gid");
+    const std::string_view groups = StatusField(status_, "Groups");
+    const bool as_root = ::geteuid() == 0;
+    if (!all_are(uids, input_.request.outer_uid) || !all_are(gids, input_.request.outer_gid) ||
+        (as_root && !groups.empty()) || input_.request.outer_uid == 0)
+      return Not(Layer::kIdentity, "uids " + std::string(uids) + ", groups " + std::string(groups));
+    return Read(Layer::kIdentity,
+                "uid " + std::to_string(input_.request.outer_uid) + " on the host");
+  }
+
+  Result<LayerEvidence> SeeLimits() const {
+    ASSIGN_OR_RETURN(const std::string limits, sys::ReadFile("/proc/" + pid_ + "/limits"));
+    for (const std::string_view line : Split(limits, '\n')) {
+      if (!line.starts_with("Max core file size")) continue;
+      const auto words = Split(line.substr(18), ' ');
+      if (words.size() >= 2 && words[0] == "1" && words[1] == "1")
+        return Read(Layer::kRlimits, "no core dumps, limits set");
+    }
+    return Not(Layer::kRlimits, "the limit on core files is not 1");
+  }
+
+  Result<LayerEvidence> SeeCapabilities() const {
+    for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"})
+      if (StatusField(status_, set) != "0000000000000000")
+        return Not(Layer::kCapabilities,
+                   std::string(set) + " is " + std::string(StatusField(status_, set)));
+    return Read(Layer::kCapabilities, "none in any set");
+  }
+
+  Result<LayerEvidence> SeeField(Layer layer, const char* field, const char* wanted) const {
+    const std::string_view value = StatusField(status_, field);
+    if (value != wanted) return Not(layer, std::string(field) + " is " + std::string(value));
+    return Read(layer, std::string(field) + ": " + wanted);
+  }
+
+  Result<LayerEvidence> SeeLandlock() const {
+    if (input_.report.landlock_probe_errno != EACCES)
+      return Not(Layer::kLandlock, "opening the probe gave errno " +
+                                       std::to_string(input_.report.landlock_probe_errno));
+    return Probed(Layer::kLandlock,
+                  "ABI " + std::to_string(input_.report.landlock_abi) + ", a probe was refused");
+  }
+
+  Result<LayerEvidence> SeeSeccomp() const {
+    RETURN_IF_ERROR(SeeField(Layer::kSeccomp, "Seccomp", "2"));
+    if (input_.report.seccomp_probe_errno != EPERM)
+      return Not(Layer::kSeccomp,
+                 "a refused call gave errno " + std::to_string(input_.report.seccomp_probe_errno));
+    return Probed(Layer::kSeccomp, "Seccomp: 2, and a call was refused");
+  }
+
+  // The kernel gives the files of an undumpable process to the superuser.
+  Result<LayerEvidence> SeeUndumpable() const {
+    struct stat info;
+    if (::stat(("/proc/" + pid_ + "/environ").c_str(), &info) != 0 ||
+        info.st_uid == input_.request.outer_uid)
+      return Not(Layer::kUndumpable, "its files in /proc belong to its own uid");
+    return Read(Layer::kUndumpable,
+                "its files in /proc belong to uid " + std::to_string(info.st_uid));
+  }
+
+  const VerifyInput& input_;
+  std::string pid_;
+  std::string status_;
+  std::vector<LayerEvidence> evidence_;
+};
+
+}  // namespace
+
+std::string_view StatusField(std::string_view status, std::string_view field) {
+  for (std::string_view line : Split(status, '\n')) {
+    if (!line.starts_with(field) || line.size() <= field.size() || line[field.size()] != ':')
+      continue;
+    line.remove_prefix(field.size() + 1);
+    while (!line.empty() && (line.front() == '\t' || line.front() == ' ')) line.remove_prefix(1);
+    while (!line.empty() && (line.back() == '\t' || line.back() == ' ')) line.remove_suffix(1);
+    return line;
+  }
+  return {};
+}
+
+std::string FaultInMounts(std::string_view mountinfo, const LaunchRequest& request) {
+  // Mounts of the sandbox's own, new for it.
+  const std::set<std::string_view> own = {"/proc", "/tmp", "/dev/shm", "/dev/pts", "/run"};
+  std::set<std::string_view> seen;
+  for (const std::string_view line : Split(mountinfo, '\n')) {
+    const auto fields = Split(line, ' ');
+    if (fields.size() < 7) return "a line of mountinfo is too short";
+    const std::string_view target = fields[4];
+    const std::string_view options = fields[5];
+    seen.insert(target);
+    const std::string at = " at '" + std::string(target) + "'";
+    if (!HasOption(options, "nosuid")) return "nosuid is missing" + at;
+    if (!IsDevice(target) && !HasOption(options, "nodev")) return "nodev is missing" + at;
+    bool may_write = own.contains(target);
+    for (std::uint32_t i = 0; i < request.mount_count; ++i)
+      may_write |= target == request.mounts[i].target && request.mounts[i].read_only == 0;
+    if (!may_write && !HasOption(options, "ro")) return "a mount can be written" + at;
+  }
+  for (const char* needed : {"/", "/usr", "/proc", "/tmp"})
+    if (!seen.contains(needed)) return "nothing is mounted at '" + std::string(needed) + "'";
+  for (std::uint32_t i = 0; i < request.mount_count; ++i)
+    if (!seen.contains(request.mounts[i].target))
+      return "nothing is mounted at '" + std::string(request.mounts[i].target) + "'";
+  return {};
+}
+
+Result<std::vector<LayerEvidence>> Verify(const VerifyInput& input) {
+  return Verifier(input).Run();
+}
+
+}  // namespace cofferdam::sandbox

@@ -1,0 +1,90 @@
+#include "sandbox/verify.h"
+
+#include <cstring>
+
+#include <gtest/gtest.h>
+
+#include "sandbox/local_sandbox.h"
+#include "sandbox/testing/test_control.h"
+
+namespace cofferdam::sandbox {
+namespace {
+
+constexpr char kGoodMounts[] =
+    "44 43 0:39 / / ro,nosuid,nodev,relatime - tmpfs cofferdam rw\n"
+    "45 44 254:0 /usr /usr ro,nosuid,nodev,relatime - ext4 /dev/vda rw\n"
+    "48 44 0:6 /null /dev/null ro,nosuid,noexec,relatime - devtmpfs devtmpfs rw\n"
+    "56 54 0:42 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw\n"
+    "57 44 0:43 / /tmp rw,nosuid,nodev,relatime - tmpfs tmpfs rw\n"
+    "58 44 254:0 /x /workspace rw,nosuid,nodev,relatime - ext4 /dev/vda rw\n";
+
+LaunchRequest WithWorkspace(bool read_only) {
+  LaunchRequest request{};
+  request.mount_count = 1;
+  std::strcpy(request.mounts[0].target, "/workspace");
+  request.mounts[0].read_only = read_only ? 1 : 0;
+  return request;
+}
+
+std::string Replaced(std::string text, const std::string& from, const std::string& to) {
+  return text.replace(text.find(from), from.size(), to);
+}
+
+TEST(FaultInMounts, AcceptsThePlanAndNothingElse) {
+  EXPECT_EQ(FaultInMounts(kGoodMounts, WithWorkspace(false)), "");
+  EXPECT_EQ(FaultInMounts(kGoodMounts, WithWorkspace(true)),
+            "a mount can be written at '/workspace'");
+  EXPECT_EQ(FaultInMounts(Replaced(kGoodMounts, "/usr ro,", "/usr rw,"), WithWorkspace(false)),
+            "a mount can be written at '/usr'");
+  EXPECT_EQ(
+      FaultInMounts(Replaced(kGoodMounts, "ro,nosuid,nodev", "ro,nodev"), WithWorkspace(false)),
+      "nosuid is missing at '/'");
+  EXPECT_EQ(FaultInMounts(Replaced(kGoodMounts, "/tmp rw,nosuid,nodev", "/tmp rw,nosuid"),
+                          WithWorkspace(false)),
+            "nodev is missing at '/tmp'");
+  EXPECT_EQ(
+      FaultInMounts(Replaced(kGoodMounts, " /workspace ", " /elsewhere "), WithWorkspace(true)),
+      "a mount can be written at '/elsewhere'");
+  EXPECT_EQ(FaultInMounts(Replaced(kGoodMounts, " /proc ", " /dev/x "), LaunchRequest{}),
+            "a mount can be written at '/dev/x'");
+}
+
+TEST(FaultInMounts, NoticesWhatIsAbsent) {
+  const std::string root_only = "44 43 0:39 / / ro,nosuid,nodev - tmpfs t rw\n";
+  EXPECT_EQ(FaultInMounts(root_only, {}), "nothing is mounted at '/usr'");
+  EXPECT_EQ(FaultInMounts("x\n", {}), "a line of mountinfo is too short");
+}
+
+TEST(StatusField, FindsAFieldByItsWholeName) {
+  constexpr char kStatus[] =
+      "Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t1\nGroups:\t \nNoNewPrivs:\t1\n";
+  EXPECT_EQ(StatusField(kStatus, "Seccomp"), "2");
+  EXPECT_EQ(StatusField(kStatus, "Groups"), "");
+  EXPECT_EQ(StatusField(kStatus, "Sec"), "");
+}
+
+// Each layer is left off in a real sandbox, and its absence is what the evidence says.
+class LayerLeftOff : public testing::TestWithParam<Layer> {};
+
+TEST_P(LayerLeftOff, IsOnRecordAsMissing) {
+  auto launcher = Launcher::Start();
+  ASSERT_TRUE(launcher) << launcher.error().ToString();
+  SandboxSpec spec;
+  spec.id = "left-off";
+  const auto sandbox = LocalSandbox::Create(
+      **launcher, TestControl::WithoutForTest(spec, GetParam()), Deadline::Never());
+  ASSERT_TRUE(sandbox) << sandbox.error().ToString();
+  for (const LayerEvidence& evidence : (*sandbox)->layers())
+    EXPECT_EQ(evidence.how == "missing", evidence.layer == LayerName(GetParam())) << evidence.layer;
+}
+
+INSTANTIATE_TEST_SUITE_P(Layers, LayerLeftOff,
+                         testing::Values(Layer::kNetNamespace, Layer::kIpcNamespace,
+                                         Layer::kUtsNamespace, Layer::kCgroup,
+                                         Layer::kCgroupNamespace, Layer::kRlimits,
+                                         Layer::kCapabilities, Layer::kLandlock, Layer::kSeccomp,
+                                         Layer::kUndumpable),
+                         [](const auto& test) { return std::string(LayerName(test.param)); });
+
+}  // namespace
+}  // namespace cofferdam::sandbox
