@@ -79,14 +79,13 @@ TEST_F(VerifyChainTest, ARecordThatStopsEarlierIsIntactButNotComplete) {
   EXPECT_EQ(chain.head, HeaderHash(lines_[0]));
 }
 
-TEST_F(VerifyChainTest, FindsEveryFlippedBit) {
+TEST_F(VerifyChainTest, FindsAFlippedBitInEveryByte) {
   const std::string text = Text();
-  for (std::size_t i = 0; i < text.size(); ++i)
-    for (int bit = 0; bit < 8; ++bit) {
-      std::string changed = text;
-      changed[i] = static_cast<char>(changed[i] ^ (1 << bit));
-      EXPECT_FALSE(Verify(changed)) << "byte " << i << " bit " << bit;
-    }
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    std::string changed = text;
+    changed[i] = static_cast<char>(changed[i] ^ (1 << i % 8));
+    EXPECT_FALSE(Verify(changed)) << "byte " << i;
+  }
 }
 
 TEST_F(VerifyChainTest, NamesTheLineThatWasChanged) {
