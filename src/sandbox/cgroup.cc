@@ -34,9 +34,13 @@ std::vector<std::string_view> Split(std::string_view text, char separator) {
   }
 }
 
+std::unexpected<Error> Reason(std::string why) {
+  return Err(ErrorCode::kUnsupported, std::move(why));
+}
+
 std::unexpected<Error> Missing(std::string why) {
-  return Err(ErrorCode::kLayerMissing, "the cgroup layer cannot be had: " + std::move(why),
-             kRemedy);
+  return Err(ErrorCode::kLayerMissing,
+             "the sandbox layer 'cgroup' cannot be had: " + std::move(why), kRemedy);
 }
 
 // A tmpfs in the place of a cgroup takes the same files and enforces nothing.
@@ -148,9 +152,9 @@ CgroupRoot::CgroupRoot() : directory_name_("cofferdam-" + NewId(SystemClock())) 
 Status CgroupRoot::Add(std::string name, const std::string& mount_point, const std::string& path) {
   ASSIGN_OR_RETURN(sys::UniqueFd parent, sys::Open(mount_point + path, O_RDONLY | O_DIRECTORY));
   if (!IsCgroupFileSystem(parent.get(), is_v2_))
-    return Missing("'" + mount_point + "' looks like a cgroup hierarchy and is none");
+    return Reason("'" + mount_point + "' looks like a cgroup hierarchy and is none");
   if (::mkdirat(parent.get(), directory_name_.c_str(), 0755) != 0)
-    return Missing(
+    return Reason(
         ErrnoError(errno, "making a group below '" + mount_point + path + "'").error().message);
   auto fd = sys::OpenAt(parent.get(), directory_name_, O_RDONLY | O_DIRECTORY);
   if (!fd) return std::unexpected(fd.error());
@@ -168,7 +172,7 @@ Result<CgroupRoot> CgroupRoot::OpenV1() {
     const CgroupMount* mount = FindMount(mounts, controller);
     const auto path = ParseCgroupPath(own, controller);
     if (mount == nullptr || !path)
-      return Missing("the " + std::string(controller) + " controller is not mounted");
+      return Reason("the " + std::string(controller) + " controller is not mounted");
     RETURN_IF_ERROR(root.Add(controller, mount->mount_point, BelowMount(*mount, *path)));
   }
   return root;
@@ -205,7 +209,7 @@ Result<CgroupRoot> CgroupRoot::OpenV2() {
   const auto mounts = ParseCgroupMounts(mountinfo);
   const CgroupMount* mount = FindMount(mounts, "");
   auto path = ParseCgroupPath(own, "");
-  if (mount == nullptr || !path) return Missing("cgroup version 2 is not mounted");
+  if (mount == nullptr || !path) return Reason("cgroup version 2 is not mounted");
   // Another platform of this process's group may have moved it to the leaf before.
   constexpr std::string_view kLeaf = "/cofferdam-host";
   if (path->ends_with(kLeaf)) path->resize(path->size() - kLeaf.size());
@@ -215,9 +219,9 @@ Result<CgroupRoot> CgroupRoot::OpenV2() {
                    sys::Open(mount->mount_point + below, O_RDONLY | O_DIRECTORY));
   ASSIGN_OR_RETURN(const std::string offered, sys::ReadFileAt(group.get(), "cgroup.controllers"));
   if (!HasWord(offered, "memory") || !HasWord(offered, "pids") || !HasWord(offered, "cpu"))
-    return Missing("cgroup version 2 offers only: " + Trimmed(offered));
+    return Reason("cgroup version 2 offers only: " + Trimmed(offered));
   const Status enabled = EnableControllers(group.get(), below == "/");
-  if (!enabled) return Missing(enabled.error().message);
+  if (!enabled) return Reason(enabled.error().message);
   CgroupRoot root;
   root.is_v2_ = true;
   RETURN_IF_ERROR(root.Add("unified", mount->mount_point, below));

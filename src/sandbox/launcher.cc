@@ -111,6 +111,15 @@ Error StepError(Step step, int error_number) {
   return error;
 }
 
+std::optional<Layer> LayerOf(const Error& error) {
+  for (int i = 0; i < kLayerCount; ++i) {
+    const auto layer = static_cast<Layer>(i);
+    const std::string name = "the sandbox layer '" + std::string(LayerName(layer)) + "'";
+    if (error.message.starts_with(name)) return layer;
+  }
+  return std::nullopt;
+}
+
 Result<std::unique_ptr<Launcher>> Launcher::Start() {
   std::unique_ptr<Launcher> launcher(new Launcher);
   const std::lock_guard lock(launcher->mutex_);

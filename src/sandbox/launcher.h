@@ -58,4 +58,7 @@ std::optional<Layer> StepLayer(Step step);
 /// The error that a failed step is to a caller: which layer, why, and what to do.
 Error StepError(Step step, int error_number);
 
+/// The layer that a kLayerMissing or kNotVerified error is about.
+std::optional<Layer> LayerOf(const Error& error);
+
 }  // namespace cofferdam::sandbox

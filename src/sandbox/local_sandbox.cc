@@ -134,7 +134,9 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
                                                            Deadline deadline) {
   auto clock = std::chrono::steady_clock::now();
   deadline = Deadline::Earlier(deadline, Deadline::After(kStartTimeout));
+  // Landlock is used when offered; its absence is recorded.
   LayerSet optional = spec.allow_missing;
+  if (!spec.require.Has(Layer::kLandlock)) optional = optional.With(Layer::kLandlock);
   for (int i = 0; i < kLayerCount; ++i)
     if (kIndispensable.Has(static_cast<Layer>(i)))
       optional = optional.Without(static_cast<Layer>(i));
@@ -143,7 +145,6 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
   const HostIdentity identity = ToolIdentity();
   parts.request.kind = RequestKind::kLaunch;
   parts.request.skip_layers = spec.skip_.bits();
-  // Landlock is used when offered; its absence is recorded.
   parts.request.optional_layers = optional.bits();
   parts.request.outer_uid = identity.uid;
   parts.request.outer_gid = identity.gid;

@@ -56,6 +56,8 @@ struct SandboxSpec {
   Limits limits = {};
   /// Layers that may be missing; what is missing is then on record. Never kIndispensable ones.
   LayerSet allow_missing = {};
+  /// Landlock may be missing where the kernel does not offer it, unless it stands here.
+  LayerSet require = {};
   std::string hostname = "sandbox";
   /// Added to every command's environment.
   std::vector<std::pair<std::string, std::string>> environment = {};
