@@ -2,9 +2,13 @@
 
 #include <algorithm>
 
+#include "json/fields.h"
+
 namespace cofferdam::agent {
 
 namespace {
+
+constexpr std::string_view kMessageType = "message";
 
 bool HoldsResults(const model::Message& message) {
   return std::ranges::all_of(message.content, [](const model::ContentBlock& block) {
@@ -13,6 +17,28 @@ bool HoldsResults(const model::Message& message) {
 }
 
 }  // namespace
+
+json::Json EntryOf(const model::Message& message, const std::string& run_id) {
+  return {{"type", kMessageType}, {"run", run_id}, {"message", model::ToJson(message)}};
+}
+
+Result<std::vector<model::Message>> MessagesOf(const std::vector<json::Json>& entries) {
+  std::vector<model::Message> messages;
+  for (const json::Json& entry : entries) {
+    ASSIGN_OR_RETURN(const std::string type, json::GetString(entry, "type"));
+    if (type != kMessageType)
+      return Err(
+          ErrorCode::kUnsupported,
+          "the transcript has an entry of type '" + type + "', which this program does not know",
+          "use a newer version, or begin a new session");
+    ASSIGN_OR_RETURN(const json::Json* stored, json::GetObject(entry, "message"));
+    auto message = model::MessageFromJson(*stored);
+    if (!message)
+      return Err(ErrorCode::kCorrupt, "the transcript is damaged: " + message.error().message);
+    messages.push_back(std::move(*message));
+  }
+  return messages;
+}
 
 std::vector<model::Message> ForModel(const std::vector<model::Message>& transcript) {
   std::vector<model::Message> messages;

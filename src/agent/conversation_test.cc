@@ -20,6 +20,27 @@ Message ResultOf(const std::string& id) {
   return {.role = Role::kUser, .content = {TextResult({.id = id}, "done", false)}};
 }
 
+TEST(MessagesOf, GivesBackWhatEntriesHold) {
+  const std::vector<Message> messages = {model::UserText("go"), Calls({"1"}), ResultOf("1")};
+  std::vector<json::Json> entries;
+  for (const Message& message : messages) {
+    entries.push_back(EntryOf(message, "run-1"));
+    EXPECT_EQ(entries.back().at("run"), "run-1");
+  }
+  EXPECT_EQ(*MessagesOf(entries), messages);
+}
+
+TEST(MessagesOf, AnEntryThatIsNotUnderstoodIsNotPassedOver) {
+  const auto code = [](json::Json entry) {
+    std::vector<json::Json> entries;
+    entries.push_back(std::move(entry));
+    return MessagesOf(entries).error().code;
+  };
+  EXPECT_EQ(code({{"type", "compaction"}}), ErrorCode::kUnsupported);
+  EXPECT_EQ(code({{"type", "message"}, {"message", {{"role", "nobody"}}}}), ErrorCode::kCorrupt);
+  EXPECT_FALSE(code({{"type", "message"}}) == ErrorCode::kInternal);
+}
+
 TEST(ForModel, PutsTheResultsOfATurnIntoOneMessage) {
   const auto messages = ForModel({model::UserText("go"), Calls({"1", "2"}), ResultOf("1"),
                                   ResultOf("2"), model::UserText("and now")});
