@@ -29,8 +29,6 @@ struct PlatformOptions {
   Settings settings = {};
   /// The API keys by provider ("anthropic"). Taken over and wiped; they never enter a sandbox.
   std::map<std::string, std::string> api_keys = {};
-  /// The worker program to start; empty finds the one that was built or installed with this.
-  std::string worker = {};
 };
 
 /// What to do with runs that still go on in a workspace that is to be deleted.

@@ -89,7 +89,7 @@ struct RunOptions {
   /// For the provider "scripted": the script's path; empty takes the one that is built in.
   std::string script = {};
   /// Called for every event, on the run's own thread, one after the other. Must not block for long
-  /// and must not call Wait.
+  /// and must neither throw, nor call Wait, nor delete the run's workspace.
   std::function<void(const RunEvent&)> on_event = {};
 };
 

@@ -19,7 +19,7 @@ struct Mount {
   /// Absolute, without symbolic links in it, and not one of the places that are refused
   /// (docs/mounts.md).
   std::string source;
-  /// Absolute, inside the sandbox.
+  /// Inside the sandbox, below /mnt.
   std::string destination;
   bool writable = false;
   bool operator==(const Mount&) const = default;

@@ -48,8 +48,12 @@ using ExecSink = std::function<void(bool is_stderr, std::string_view bytes)>;
 
 struct SessionInfo {
   std::string id;
-  std::int64_t modified_unix_millis = 0;
-  std::uint64_t bytes = 0;
+  /// When it began and when its last entry was written, RFC 3339 in UTC.
+  std::string created;
+  std::string last;
+  std::uint64_t entries = 0;
+  /// What is wrong with its file; empty when all is well.
+  std::string problem;
 };
 
 /// What the check of a run's record found.

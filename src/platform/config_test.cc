@@ -41,7 +41,7 @@ TEST(ParseConfig, EveryKeyThatIsListedIsRead) {
     std::string value = "\"text\"";
     if (key != nullptr && std::holds_alternative<NumberKey>(key->value)) value = "64";
     if (key != nullptr && std::holds_alternative<NamesKey>(key->value)) value = "[\"cgroup\"]";
-    if (key != nullptr && std::holds_alternative<MountsKey>(key->value)) value = "[\"/a:/b\"]";
+    if (key != nullptr && std::holds_alternative<MountsKey>(key->value)) value = "[\"/a:/mnt/b\"]";
     text += name + " = " + value + "\n";
   }
   const auto config = ParseConfig(text, "c.toml");
@@ -67,7 +67,7 @@ TEST(ParseConfig, WrongValuesAreErrorsThatNameKeyAndLine) {
   EXPECT_THAT(Complaint("\nmax_turns = \"many\""),
               HasSubstr("line 2: 'max_turns' must be an integer"));
   EXPECT_THAT(Complaint("state = 1"), HasSubstr("line 1: 'state' must be a string"));
-  EXPECT_THAT(Complaint("mounts = [\"/a\"]"), HasSubstr("there is no destination"));
+  EXPECT_THAT(Complaint("mounts = [\"/a\"]"), HasSubstr("mount '/a'"));
   EXPECT_THAT(Complaint("allow_missing = [1]"), HasSubstr("must be a list of strings"));
   EXPECT_THAT(Complaint("a = "), HasSubstr("c.toml, line 1: "));
   EXPECT_THAT(Complaint("a = \"\xff\""), HasSubstr("not valid UTF-8"));

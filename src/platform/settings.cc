@@ -4,6 +4,8 @@
 #include <array>
 #include <charconv>
 
+#include "sandbox/spec.h"
+
 namespace cofferdam {
 namespace platform {
 namespace {
@@ -160,22 +162,10 @@ void Unset(Settings& settings, const platform::SettingKey& key) {
 }  // namespace
 
 Result<Mount> ParseMount(const std::string& text) {
-  const auto wrong = [&text](const std::string& why) {
-    return Err(ErrorCode::kInvalidArgument, "mount '" + text + "': " + why,
-               "write it as SRC:DST or SRC:DST:rw");
-  };
-  const std::size_t first = text.find(':');
-  if (first == std::string::npos) return wrong("there is no destination");
-  Mount mount{.source = text.substr(0, first), .destination = text.substr(first + 1)};
-  if (const std::size_t second = mount.destination.find(':'); second != std::string::npos) {
-    const std::string mode = mount.destination.substr(second + 1);
-    if (mode != "rw" && mode != "ro") return wrong("the last part must be ro or rw");
-    mount.writable = mode == "rw";
-    mount.destination.resize(second);
-  }
-  if (!mount.source.starts_with('/')) return wrong("the source must be an absolute path");
-  if (!mount.destination.starts_with('/')) return wrong("the destination must be an absolute path");
-  return mount;
+  ASSIGN_OR_RETURN(sandbox::Mount mount, sandbox::ParseMount(text));
+  return Mount{.source = std::move(mount.source),
+               .destination = std::move(mount.target),
+               .writable = mount.writable};
 }
 
 std::string MountText(const Mount& mount) {

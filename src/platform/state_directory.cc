@@ -16,6 +16,7 @@
 #include "platform/directory_lock.h"
 #include "platform/paths.h"
 #include "platform/settings.h"
+#include "sandbox/spec.h"
 #include "storage/atomic_file.h"
 #include "sys/file.h"
 
@@ -116,6 +117,10 @@ Status FillWorkspace(int folder, const std::string& id, const Settings& settings
                      const Clock& clock) {
   for (const char* name : {"sessions", "runs", "files", "files/work", "files/home"})
     RETURN_IF_ERROR(MakeDirectoryAt(folder, name));
+  const sandbox::HostIdentity tools = sandbox::ToolIdentity();
+  for (const char* name : {"files/work", "files/home"})
+    if (::fchownat(folder, name, tools.uid, tools.gid, AT_SYMLINK_NOFOLLOW) != 0)
+      return ErrnoError(errno, "giving " + std::string(name) + " to the user of the tools");
   RETURN_IF_ERROR(WriteDocument(folder, kWorkspaceFile,
                                 {{"format", kFormat},
                                  {"id", id},

@@ -24,7 +24,8 @@ class StateDirectory {
   const std::string& path() const { return path_; }
   const std::string& id() const { return id_; }
 
-  /// Makes a workspace: all of it, or nothing. kAlreadyExists.
+  /// Makes a workspace: all of it, or nothing. Its files belong to the user under whom tools run.
+  /// kAlreadyExists.
   Status CreateWorkspace(const std::string& id, const Settings& settings, const Clock& clock) const;
   /// The folder of a workspace, O_PATH. kNotFound.
   Result<sys::UniqueFd> OpenWorkspace(const std::string& id) const;

@@ -1,0 +1,85 @@
+#include "platform/effective.h"
+
+#include <chrono>
+
+namespace cofferdam::platform {
+namespace {
+
+constexpr std::int64_t kDefaultCommandTimeoutSeconds = 300;
+
+sandbox::Limits LimitsFor(const Settings& settings) {
+  sandbox::Limits limits;
+  if (settings.memory_mib)
+    limits.memory_bytes = static_cast<std::uint64_t>(*settings.memory_mib) << 20;
+  if (settings.max_processes)
+    limits.processes = static_cast<std::uint64_t>(*settings.max_processes);
+  if (settings.cpu_percent)
+    limits.cpu_millis_per_second = static_cast<std::uint64_t>(*settings.cpu_percent) * 10;
+  return limits;
+}
+
+Result<sandbox::LayerSet> LayersOf(const std::vector<std::string>& names) {
+  sandbox::LayerSet layers;
+  for (const std::string& name : names) {
+    const auto layer = sandbox::LayerFromName(name);
+    if (!layer)
+      return Err(ErrorCode::kInvalidArgument, "there is no sandbox layer '" + name + "'",
+                 "cofferdam doctor lists the layers");
+    if (sandbox::kIndispensable.Has(*layer))
+      return Err(
+          ErrorCode::kInvalidArgument,
+          "the sandbox layer '" + name + "' cannot be missing: without it there is no sandbox");
+    layers = layers.With(*layer);
+  }
+  return layers;
+}
+
+}  // namespace
+
+std::string ProviderOf(const Settings& settings) { return settings.provider.value_or("scripted"); }
+
+Result<agent::LoopOptions> LoopOptionsFor(const Settings& settings) {
+  agent::LoopOptions options;
+  if (!settings.model && ProviderOf(settings) != "scripted")
+    return Err(ErrorCode::kConfig, "the provider '" + ProviderOf(settings) + "' needs a model",
+               "name one with --model, or set it for the workspace");
+  options.model = settings.model.value_or("scripted");
+  options.system = SandboxPrompt();
+  if (settings.system_prompt) options.system += "\n\n" + *settings.system_prompt;
+  if (settings.max_turns) options.max_turns = *settings.max_turns;
+  if (settings.max_tokens) options.max_tokens = *settings.max_tokens;
+  const sandbox::Limits limits = LimitsFor(settings);
+  options.limits.command_timeout =
+      std::chrono::seconds(settings.command_timeout_s.value_or(kDefaultCommandTimeoutSeconds));
+  options.limits.memory_bytes = limits.memory_bytes;
+  options.limits.max_processes = limits.processes;
+  if (settings.run_timeout_s.value_or(0) > 0)
+    options.deadline = Deadline::After(std::chrono::seconds(*settings.run_timeout_s));
+  return options;
+}
+
+Result<sandbox::SandboxSpec> SandboxSpecFor(const Settings& settings, const std::string& folder,
+                                            const std::string& state_directory) {
+  sandbox::SandboxSpec spec;
+  spec.mounts = {{folder + "/files/work", "/workspace", true},
+                 {folder + "/files/home", "/home/agent", true}};
+  for (const Mount& mount : settings.mounts) {
+    // Checked as text too: a mount of a program's own making has not been through ParseMount.
+    RETURN_IF_ERROR(ParseMount(MountText(mount)));
+    RETURN_IF_ERROR(sandbox::CheckMountSource(mount.source, state_directory));
+    spec.mounts.push_back({mount.source, mount.destination, mount.writable});
+  }
+  spec.limits = LimitsFor(settings);
+  ASSIGN_OR_RETURN(spec.allow_missing, LayersOf(settings.allow_missing));
+  return spec;
+}
+
+std::string_view SandboxPrompt() {
+  return "You are an agent that works with tools in a sandbox on a Linux machine.\n"
+         "Your files are in /workspace, which is where commands start, and in /home/agent; both "
+         "outlast the sandbox. Everything else is read-only or temporary. There is no network.\n"
+         "Processes end with the command that started them. When a tool fails, read what it says "
+         "before you try again.";
+}
+
+}  // namespace cofferdam::platform

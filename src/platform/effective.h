@@ -1,0 +1,33 @@
+// Settings as the parts below understand them: with defaults, checked, in their own types.
+//
+// Pure functions, apart from looking at the sources of mounts; safe to use from any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <cofferdam/settings.h>
+
+#include "agent/loop.h"
+#include "base/error.h"
+#include "sandbox/spec.h"
+
+namespace cofferdam::platform {
+
+/// The options of a loop, without its run id and its stop token.
+/// kConfig when the settings name no model and their provider needs one.
+Result<agent::LoopOptions> LoopOptionsFor(const Settings& settings);
+
+/// The sandbox of a workspace whose folder is `folder`. Sources of mounts are checked against the
+/// refused places and `state_directory`. kMountRefused, or kInvalidArgument for an unknown layer or
+/// one without which there is no sandbox.
+Result<sandbox::SandboxSpec> SandboxSpecFor(const Settings& settings, const std::string& folder,
+                                            const std::string& state_directory);
+
+/// The provider's name: "scripted" unless set.
+std::string ProviderOf(const Settings& settings);
+
+/// What a model is told before a workspace's own prompt: where it is and what it has.
+std::string_view SandboxPrompt();
+
+}  // namespace cofferdam::platform

@@ -1,0 +1,102 @@
+// What the handles of the public API share: one object for an open platform, one for an open
+// workspace.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+
+#include <cofferdam/platform.h>
+
+#include "base/clock.h"
+#include "crypto/secret.h"
+#include "model/provider.h"
+#include "net/http_client.h"
+#include "platform/session_turns.h"
+#include "platform/state_directory.h"
+#include "sandbox/launcher.h"
+#include "sys/fd.h"
+
+namespace cofferdam {
+
+/// Thread-safe. Workspaces and runs keep it alive.
+class Platform::State : public std::enable_shared_from_this<Platform::State> {
+ public:
+  State(platform::StateDirectory directory, Settings settings,
+        std::map<std::string, crypto::SecretString> api_keys)
+      : directory_(std::move(directory)),
+        settings_(std::move(settings)),
+        api_keys_(std::move(api_keys)) {}
+
+  const platform::StateDirectory& directory() const { return directory_; }
+  const Settings& settings() const { return settings_; }
+  const Clock& clock() const { return clock_; }
+
+  /// The open workspace of that name; the same object for everybody who asks while it is in use.
+  Result<std::shared_ptr<Workspace::State>> OpenWorkspace(const std::string& id);
+  /// Makes the next OpenWorkspace begin anew, after the workspace was deleted.
+  void Forget(const std::string& id);
+
+  /// The launcher, started on first use. An error is not remembered: the cause may be gone next
+  /// time.
+  Result<sandbox::Launcher*> Launcher();
+  /// A provider for one run.
+  Result<std::unique_ptr<model::Provider>> MakeProvider(const Settings& settings,
+                                                        const std::string& script);
+
+ private:
+  const platform::StateDirectory directory_;
+  const Settings settings_;
+  const std::map<std::string, crypto::SecretString> api_keys_;
+  const SystemClock clock_;
+
+  std::mutex mutex_;
+  // Guarded by mutex_.
+  std::unique_ptr<sandbox::Launcher> launcher_;
+  std::unique_ptr<net::HttpClient> http_;
+  std::map<std::string, std::weak_ptr<Workspace::State>> workspaces_;
+};
+
+/// Thread-safe.
+class Workspace::State {
+ public:
+  State(std::shared_ptr<Platform::State> platform, std::string id, sys::UniqueFd folder,
+        Settings settings)
+      : platform_(std::move(platform)),
+        id_(std::move(id)),
+        folder_(std::move(folder)),
+        settings_(std::move(settings)) {}
+
+  Platform::State& platform() const { return *platform_; }
+  const std::string& id() const { return id_; }
+  /// O_PATH.
+  int folder() const { return folder_.get(); }
+  std::string path() const;
+  platform::SessionTurns& turns() { return turns_; }
+
+  Settings settings() const;
+  Status SetSettings(const Settings& settings);
+
+  /// Counts a run as alive until `Ended` is called with the same id.
+  void Started(const std::string& run_id, std::stop_source stop);
+  void Ended(const std::string& run_id);
+  /// Cancels every living run and waits until none is left.
+  void EndRuns();
+
+ private:
+  const std::shared_ptr<Platform::State> platform_;
+  const std::string id_;
+  const sys::UniqueFd folder_;
+  platform::SessionTurns turns_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable run_ended_;
+  // Guarded by mutex_.
+  Settings settings_;
+  std::map<std::string, std::stop_source> runs_;
+};
+
+}  // namespace cofferdam

@@ -1,0 +1,243 @@
+#include <cofferdam/run.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "base/check.h"
+#include "base/id.h"
+#include "base/utf8.h"
+#include "platform/effective.h"
+#include "platform/run_state.h"
+#include "sessions/session.h"
+#include "storage/atomic_file.h"
+#include "sys/file.h"
+
+namespace cofferdam {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+std::chrono::milliseconds MillisSince(SteadyClock::time_point start) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - start);
+}
+
+RunUsage UsageOf(const model::Usage& usage) {
+  return {usage.input_tokens, usage.output_tokens, usage.cache_read_tokens,
+          usage.cache_write_tokens};
+}
+
+RunOutcome OutcomeOf(const std::optional<Error>& error) {
+  if (!error) return RunOutcome::kCompleted;
+  return error->code == ErrorCode::kCancelled ? RunOutcome::kCancelled : RunOutcome::kFailed;
+}
+
+std::vector<record::SeenLayer> SeenLayers(const sandbox::Sandbox& sandbox) {
+  std::vector<record::SeenLayer> layers;
+  for (const sandbox::LayerEvidence& layer : sandbox.layers())
+    layers.push_back({layer.layer, layer.how, layer.detail});
+  return layers;
+}
+
+RunEvent PublicEvent(const agent::ToolStarted& started) {
+  return ToolStartedEvent{started.call.id, started.call.name, json::Dump(started.call.arguments)};
+}
+
+RunEvent PublicEvent(const agent::ToolEnded& ended) {
+  return ToolEndedEvent{ended.call_id, ended.tool, ended.is_error, ended.content,
+                        static_cast<double>(ended.duration.count()) / 1000.0};
+}
+
+RunEvent PublicEvent(const model::TextDelta& delta) { return TextEvent{delta.text}; }
+
+RunEvent PublicEvent(const model::ThinkingDelta& delta) { return ThinkingEvent{delta.text}; }
+
+}  // namespace
+
+std::string RunOutcomeName(RunOutcome outcome) {
+  switch (outcome) {
+    case RunOutcome::kCompleted:
+      return "completed";
+    case RunOutcome::kFailed:
+      return "failed";
+    case RunOutcome::kCancelled:
+      return "cancelled";
+  }
+  CHECK(false && "an outcome without a name");
+}
+
+Result<std::unique_ptr<Run::State>> Run::State::Start(std::shared_ptr<Workspace::State> workspace,
+                                                      RunOptions options) {
+  std::unique_ptr<State> state(new State(std::move(workspace), std::move(options)));
+  RETURN_IF_ERROR(state->Prepare());
+  RETURN_IF_ERROR(state->MakeRecord());
+  state->place_.emplace(state->workspace_->turns().Enter(state->session()));
+  state->workspace_->Started(state->id(), state->stop_);
+  state->thread_ = std::jthread([run = state.get()] { run->Execute(); });
+  return state;
+}
+
+Run::State::~State() { Cancel(); }
+
+/// Everything about the options that can be wrong is found here, before the run exists.
+Status Run::State::Prepare() {
+  const Clock& clock = workspace_->platform().clock();
+  if (options_.message.empty()) return Err(ErrorCode::kInvalidArgument, "the message is empty");
+  if (!IsValidUtf8(options_.message))
+    return Err(ErrorCode::kInvalidArgument, "the message is not valid UTF-8");
+  if (!options_.session.empty()) RETURN_IF_ERROR(CheckName("session", options_.session));
+  settings_ = Overlay(Overlay(workspace_->platform().settings(), workspace_->settings()),
+                      options_.settings);
+  result_.run_id = NewId(clock);
+  result_.session = options_.session.empty() ? NewId(clock) : options_.session;
+  result_.folder = workspace_->path() + "/runs/" + id();
+  ASSIGN_OR_RETURN(loop_options_, platform::LoopOptionsFor(settings_));
+  loop_options_.run_id = id();
+  loop_options_.stop = stop_.get_token();
+  ASSIGN_OR_RETURN(sandbox_spec_,
+                   platform::SandboxSpecFor(settings_, workspace_->path(),
+                                            workspace_->platform().directory().path()));
+  sandbox_spec_.id = id();
+  ASSIGN_OR_RETURN(provider_, workspace_->platform().MakeProvider(settings_, options_.script));
+  return {};
+}
+
+Status Run::State::MakeRecord() {
+  const Clock& clock = workspace_->platform().clock();
+  auto alive = platform::DirectoryLock::TryShared(workspace_->folder());
+  if (!alive) return std::unexpected(alive.error().With("workspace '" + workspace_->id() + "'"));
+  alive_ = std::move(*alive);
+  ASSIGN_OR_RETURN(
+      const sys::UniqueFd runs,
+      sys::OpenBeneath(workspace_->folder(), "runs", O_PATH | O_DIRECTORY, sys::Links::kRefuse));
+  if (::mkdirat(runs.get(), id().c_str(), 0700) != 0)
+    return ErrnoError(errno, "making " + result_.folder);
+  RETURN_IF_ERROR(storage::SyncDirectory(runs.get()));
+  ASSIGN_OR_RETURN(const sys::UniqueFd folder,
+                   sys::OpenBeneath(runs.get(), id(), O_PATH | O_DIRECTORY, sys::Links::kRefuse));
+  const record::RunHeader header{.platform = workspace_->platform().directory().id(),
+                                 .workspace = workspace_->id(),
+                                 .session = session(),
+                                 .run = id(),
+                                 .time = FormatUtc(clock.UnixMillis())};
+  ASSIGN_OR_RETURN(record_, record::EventLog::Create(folder.get(), "events.jsonl", header, clock));
+  return {};
+}
+
+void Run::State::Execute() {
+  const auto start = SteadyClock::now();
+  agent::LoopResult loop = Work();
+  if (sandbox_ != nullptr) sandbox_->Kill();
+  Finish(std::move(loop), MillisSince(start));
+  events_.Close();
+  place_.reset();
+  alive_.reset();
+  workspace_->Ended(id());
+  done_.count_down();
+}
+
+Result<sessions::Session> Run::State::OpenSession() {
+  RETURN_IF_ERROR(place_->Wait(stop_.get_token()));
+  ASSIGN_OR_RETURN(const sys::UniqueFd directory,
+                   sys::OpenBeneath(workspace_->folder(), "sessions", O_PATH | O_DIRECTORY,
+                                    sys::Links::kRefuse));
+  return sessions::Session::Open(directory.get(), session(), workspace_->id(),
+                                 workspace_->platform().clock(), loop_options_.deadline,
+                                 stop_.get_token());
+}
+
+agent::LoopResult Run::State::Work() {
+  const auto failed = [](const Error& error) {
+    agent::LoopResult result;
+    result.error = error;
+    return result;
+  };
+  auto session = OpenSession();
+  if (!session) return failed(session.error());
+  const std::string model = platform::ProviderOf(settings_) + "/" + loop_options_.model;
+  if (auto started = record_->Append(record::RunStarted(model, options_.message)); !started)
+    return failed(started.error());
+  const agent::ToolSet tools = agent::SandboxTools();
+  return agent::RunLoop(loop_options_,
+                        {.provider = *provider_,
+                         .tools = tools,
+                         .session = *session,
+                         .record = *record_,
+                         .sandbox = [this] { return MakeSandbox(); },
+                         .progress = [this](const agent::Progress& progress) { Report(progress); }},
+                        options_.message);
+}
+
+Result<sandbox::Sandbox*> Run::State::MakeSandbox() {
+  if (sandbox_ != nullptr) return sandbox_.get();
+  const auto start = SteadyClock::now();
+  ASSIGN_OR_RETURN(sandbox::Launcher * launcher, workspace_->platform().Launcher());
+  ASSIGN_OR_RETURN(sandbox_,
+                   sandbox::LocalSandbox::Create(*launcher, sandbox_spec_, loop_options_.deadline));
+  const std::chrono::duration<double, std::milli> ready = SteadyClock::now() - start;
+  result_.sandbox_ready_ms = ready.count();
+  std::vector<record::NewEvent> events;
+  events.push_back(record::SandboxMade(id(), "local", static_cast<std::int64_t>(ready.count())));
+  events.push_back(record::SandboxVerified(id(), SeenLayers(*sandbox_)));
+  if (auto recorded = record_->AppendGroup(std::move(events)); !recorded)
+    return std::unexpected(recorded.error().With("writing the record"));
+  Publish(SandboxReadyEvent{id(), ready.count()});
+  return sandbox_.get();
+}
+
+void Run::State::Report(const agent::Progress& progress) {
+  Publish(std::visit([](const auto& event) { return PublicEvent(event); }, progress));
+}
+
+void Run::State::Publish(RunEvent event) {
+  if (options_.on_event) options_.on_event(event);
+  events_.Push(std::move(event));
+}
+
+void Run::State::Finish(agent::LoopResult loop, std::chrono::milliseconds duration) {
+  result_.text = std::move(loop.text);
+  result_.usage = UsageOf(loop.usage);
+  result_.turns = loop.model_calls;
+  result_.error = std::move(loop.error);
+  result_.outcome = OutcomeOf(result_.error);
+  const auto ended = record_->Append(record::RunEnded(
+      {.outcome = RunOutcomeName(result_.outcome),
+       .usage = {result_.usage.input_tokens, result_.usage.output_tokens,
+                 result_.usage.cache_read_tokens, result_.usage.cache_write_tokens},
+       .model_calls = loop.model_calls,
+       .tool_calls = loop.tool_calls,
+       .milliseconds = duration.count()}));
+  // A run whose end is not on record has not completed, whatever the agent said.
+  if (!ended && !result_.error) {
+    result_.error = ended.error().With("writing the record");
+    result_.outcome = RunOutcome::kFailed;
+  }
+  result_.record_head = record_->head().hash;
+}
+
+const RunResult& Run::State::Wait() {
+  done_.wait();
+  return result_;
+}
+
+Run::Run(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Run::~Run() = default;
+
+const std::string& Run::id() const { return state_->id(); }
+
+const std::string& Run::session() const { return state_->session(); }
+
+Run::EventStream Run::Events() { return EventStream(state_.get()); }
+
+void Run::Cancel() { state_->Cancel(); }
+
+const RunResult& Run::Wait() { return state_->Wait(); }
+
+Run::EventStream::Iterator& Run::EventStream::Iterator::operator++() {
+  event_ = state_->events().Next();
+  return *this;
+}
+
+}  // namespace cofferdam

@@ -1,0 +1,73 @@
+// A run while it goes on: its thread, its record, its events.
+#pragma once
+
+#include <latch>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include <cofferdam/run.h>
+
+#include "agent/loop.h"
+#include "model/provider.h"
+#include "platform/directory_lock.h"
+#include "platform/event_queue.h"
+#include "platform/platform_state.h"
+#include "platform/session_turns.h"
+#include "record/event_log.h"
+#include "sandbox/local_sandbox.h"
+#include "sandbox/spec.h"
+#include "sessions/session.h"
+
+namespace cofferdam {
+
+/// Owned by its Run. The thread is the only one that changes anything but the queue; the result is
+/// for everybody once done.
+class Run::State {
+ public:
+  /// Checks the options, begins the record, and starts the thread. Errors as Workspace::Run.
+  static Result<std::unique_ptr<State>> Start(std::shared_ptr<Workspace::State> workspace,
+                                              RunOptions options);
+  /// Cancels and waits.
+  ~State();
+
+  const std::string& id() const { return result_.run_id; }
+  const std::string& session() const { return result_.session; }
+  platform::EventQueue& events() { return events_; }
+  void Cancel() { stop_.request_stop(); }
+  const RunResult& Wait();
+
+ private:
+  State(std::shared_ptr<Workspace::State> workspace, RunOptions options)
+      : workspace_(std::move(workspace)), options_(std::move(options)) {}
+
+  Status Prepare();
+  Status MakeRecord();
+  void Execute();
+  agent::LoopResult Work();
+  Result<sessions::Session> OpenSession();
+  Result<sandbox::Sandbox*> MakeSandbox();
+  void Report(const agent::Progress& progress);
+  void Publish(RunEvent event);
+  void Finish(agent::LoopResult loop, std::chrono::milliseconds duration);
+
+  const std::shared_ptr<Workspace::State> workspace_;
+  const RunOptions options_;
+  std::stop_source stop_;
+  Settings settings_;
+  agent::LoopOptions loop_options_;
+  sandbox::SandboxSpec sandbox_spec_;
+  // Tells other processes that the workspace is in use, and other runs of the session to wait.
+  std::optional<platform::DirectoryLock> alive_;
+  std::optional<platform::SessionTurns::Place> place_;
+  std::unique_ptr<record::EventLog> record_;
+  std::unique_ptr<model::Provider> provider_;
+  std::unique_ptr<sandbox::LocalSandbox> sandbox_;
+  platform::EventQueue events_;
+  RunResult result_;
+  std::latch done_{1};
+  std::jthread thread_;  // last: it uses everything above
+};
+
+}  // namespace cofferdam

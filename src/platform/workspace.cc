@@ -1,0 +1,172 @@
+#include <cofferdam/workspace.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/id.h"
+#include "platform/directory_lock.h"
+#include "platform/effective.h"
+#include "platform/platform_state.h"
+#include "platform/run_state.h"
+#include "record/verify.h"
+#include "sandbox/local_sandbox.h"
+#include "sessions/transcript.h"
+#include "storage/line_reader.h"
+#include "sys/file.h"
+
+namespace cofferdam {
+
+std::string Workspace::State::path() const {
+  return platform_->directory().path() + "/workspaces/" + id_;
+}
+
+Settings Workspace::State::settings() const {
+  const std::lock_guard lock(mutex_);
+  return settings_;
+}
+
+Status Workspace::State::SetSettings(const Settings& settings) {
+  const std::lock_guard lock(mutex_);
+  RETURN_IF_ERROR(platform::WriteWorkspaceSettings(folder_.get(), settings));
+  settings_ = settings;
+  return {};
+}
+
+void Workspace::State::Started(const std::string& run_id, std::stop_source stop) {
+  const std::lock_guard lock(mutex_);
+  runs_.emplace(run_id, std::move(stop));
+}
+
+void Workspace::State::Ended(const std::string& run_id) {
+  // Notified under the lock: whoever waits may let this object go as soon as it is unlocked.
+  const std::lock_guard lock(mutex_);
+  runs_.erase(run_id);
+  run_ended_.notify_all();
+}
+
+void Workspace::State::EndRuns() {
+  std::unique_lock lock(mutex_);
+  for (auto& [id, stop] : runs_) stop.request_stop();
+  run_ended_.wait(lock, [this] { return runs_.empty(); });
+}
+
+namespace {
+
+/// A folder of the workspace, for listing what is in it.
+Result<sys::UniqueFd> OpenFolder(int workspace, const std::string& name) {
+  return sys::OpenBeneath(workspace, name, O_RDONLY | O_DIRECTORY, sys::Links::kRefuse);
+}
+
+double Millis(std::chrono::steady_clock::duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+sandbox::ExecRequest RequestFor(const ExecOptions& options, const Settings& settings) {
+  sandbox::ExecRequest request;
+  request.argv = options.argv;
+  request.environment = options.environment;
+  request.working_directory = options.working_directory;
+  request.stdin_bytes = options.stdin_bytes;
+  request.timeout = options.timeout;
+  if (request.timeout == std::chrono::milliseconds::zero() && settings.command_timeout_s)
+    request.timeout = std::chrono::seconds(*settings.command_timeout_s);
+  return request;
+}
+
+}  // namespace
+
+const std::string& Workspace::id() const { return state_->id(); }
+
+std::string Workspace::work_folder() const { return state_->path() + "/files/work"; }
+
+Settings Workspace::settings() const { return state_->settings(); }
+
+Status Workspace::SetSettings(const Settings& settings) { return state_->SetSettings(settings); }
+
+Result<std::unique_ptr<cofferdam::Run>> Workspace::Run(RunOptions options) {
+  ASSIGN_OR_RETURN(auto run, cofferdam::Run::State::Start(state_, std::move(options)));
+  return std::make_unique<cofferdam::Run>(std::move(run));
+}
+
+Result<ExecOutcome> Workspace::Exec(const ExecOptions& options, const ExecSink& sink,
+                                    std::stop_token stop) {
+  if (options.argv.empty()) return Err(ErrorCode::kInvalidArgument, "there is no command");
+  Platform::State& platform = state_->platform();
+  const Settings settings =
+      Overlay(Overlay(platform.settings(), state_->settings()), options.settings);
+  ASSIGN_OR_RETURN(sandbox::SandboxSpec spec,
+                   platform::SandboxSpecFor(settings, state_->path(), platform.directory().path()));
+  spec.id = NewId(platform.clock());
+  ASSIGN_OR_RETURN(const auto alive, platform::DirectoryLock::TryShared(state_->folder()));
+  const auto start = std::chrono::steady_clock::now();
+  ASSIGN_OR_RETURN(sandbox::Launcher * launcher, platform.Launcher());
+  ASSIGN_OR_RETURN(const auto sandbox,
+                   sandbox::LocalSandbox::Create(*launcher, spec, Deadline::Never()));
+  const double ready = Millis(std::chrono::steady_clock::now() - start);
+  const auto forward = [&sink](sandbox::OutputStream stream, std::string_view bytes) {
+    sink(stream == sandbox::OutputStream::kStderr, bytes);
+  };
+  ASSIGN_OR_RETURN(const sandbox::ExecResult result,
+                   sandbox->Exec(RequestFor(options, settings), forward, std::move(stop)));
+  sandbox->Kill();
+  return ExecOutcome{.exit_code = result.exit_code,
+                     .signal = result.signal,
+                     .timed_out = result.timed_out,
+                     .cancelled = result.cancelled,
+                     .out_of_memory = result.out_of_memory,
+                     .out_of_processes = result.out_of_processes,
+                     .milliseconds = Millis(result.duration),
+                     .sandbox_ready_ms = ready};
+}
+
+Result<std::vector<SessionInfo>> Workspace::Sessions() const {
+  ASSIGN_OR_RETURN(const sys::UniqueFd directory, OpenFolder(state_->folder(), "sessions"));
+  ASSIGN_OR_RETURN(const std::vector<sessions::SessionSummary> summaries,
+                   sessions::ListSessions(directory.get()));
+  std::vector<SessionInfo> infos;
+  for (const sessions::SessionSummary& summary : summaries)
+    infos.push_back({summary.id, summary.created, summary.last, summary.entries, summary.problem});
+  return infos;
+}
+
+Result<std::vector<std::string>> Workspace::ReadSession(const std::string& session) const {
+  RETURN_IF_ERROR(CheckName("session", session));
+  ASSIGN_OR_RETURN(const sys::UniqueFd directory, OpenFolder(state_->folder(), "sessions"));
+  auto transcript = sessions::ReadTranscript(directory.get(), session);
+  if (!transcript && transcript.error().code == ErrorCode::kNotFound)
+    return Err(ErrorCode::kNotFound, "workspace '" + id() + "' has no session '" + session + "'");
+  if (!transcript) return std::unexpected(transcript.error());
+  std::vector<std::string> entries;
+  for (const json::Json& entry : transcript->entries) entries.push_back(json::Dump(entry));
+  return entries;
+}
+
+Result<std::vector<std::string>> Workspace::Runs() const {
+  ASSIGN_OR_RETURN(const sys::UniqueFd directory, OpenFolder(state_->folder(), "runs"));
+  ASSIGN_OR_RETURN(std::vector<std::string> names, sys::ListDirectory(directory.get()));
+  std::erase_if(names, [](const std::string& name) { return !IsId(name); });
+  // Ids sort by time.
+  std::ranges::sort(names);
+  return names;
+}
+
+Result<RecordCheck> Workspace::VerifyRun(const std::string& run_id) const {
+  if (!IsId(run_id)) return Err(ErrorCode::kInvalidArgument, "'" + run_id + "' is not a run's id");
+  const auto file = sys::OpenBeneath(state_->folder(), "runs/" + run_id + "/events.jsonl", O_RDONLY,
+                                     sys::Links::kRefuse);
+  if (!file && file.error().code == ErrorCode::kNotFound)
+    return Err(ErrorCode::kNotFound, "workspace '" + id() + "' has no run " + run_id);
+  if (!file) return std::unexpected(file.error());
+  // A torn last line is a host that was killed: it was never acknowledged to anybody.
+  ASSIGN_OR_RETURN(
+      const record::ChainSummary summary,
+      record::VerifyChain(storage::FileSource(file->get()), record::TornTail::kIgnore));
+  if (summary.header.workspace != id() || summary.header.run != run_id)
+    return Err(ErrorCode::kCorrupt, "the record is of another run");
+  return RecordCheck{run_id, summary.events, summary.head, summary.complete};
+}
+
+}  // namespace cofferdam
