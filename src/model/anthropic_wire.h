@@ -35,7 +35,7 @@ Error AnthropicError(int status, std::string_view body);
 class AnthropicDecoder {
  public:
   /// All text of an answer; more is kTooLarge.
-  static constexpr std::size_t kMaxAnswerBytes = 32 << 20;
+  static constexpr std::size_t kMaxAnswerBytes = 8 << 20;
   static constexpr std::size_t kMaxBlocks = 4096;
 
   /// Takes one event and tells `sink` what is new. Unknown events, blocks and deltas are ignored,

@@ -1,5 +1,6 @@
 #include "model/yaml.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <sstream>
@@ -25,6 +26,10 @@ struct Refusal {
   std::string reason;
   YAML::Mark mark;
 };
+
+bool IsForbiddenControl(char c) {
+  return c >= 0 && c < 0x20 && c != '\t' && c != '\n' && c != '\r';
+}
 
 template <typename Number>
 std::optional<Number> ParseNumber(std::string_view text) {
@@ -63,6 +68,8 @@ class Builder final : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
     RefuseAnchor(mark, anchor);
+    // The parser makes a lone byte of the escapes \N and \_.
+    if (!IsValidUtf8(value)) throw Refusal{"an escape gives no valid UTF-8", mark};
     // The parser's names for "plain" and "quoted".
     if (tag != "?" && tag != "!") throw Refusal{"tags are not allowed", mark};
     if (AwaitsKey()) {
@@ -143,6 +150,9 @@ Result<Json> ParseYaml(std::string_view text) {
     return Err(ErrorCode::kTooLarge,
                "a YAML text has more than " + std::to_string(kMaxYamlBytes) + " bytes");
   if (!IsValidUtf8(text)) return Err(ErrorCode::kMalformed, "a YAML text is not valid UTF-8");
+  // YAML allows none; to the parser a NUL at the start means another encoding than UTF-8.
+  if (std::ranges::any_of(text, IsForbiddenControl))
+    return Err(ErrorCode::kMalformed, "a YAML text holds a control character");
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);

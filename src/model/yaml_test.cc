@@ -45,6 +45,18 @@ TEST(Yaml, RefusesWhatCanSurprise) {
   }
 }
 
+TEST(Yaml, RefusesControlCharactersWhichWouldChangeTheEncoding) {
+  using std::string_view_literals::operator""sv;
+  for (const std::string_view text : {"\1\0\0\0 a"sv, "a\0"sv, "a: \x1b"sv})
+    EXPECT_EQ(ParseYaml(text).error().code, ErrorCode::kMalformed);
+  EXPECT_EQ(Parsed("a: \"\\0\\e\"\r\n"), R"({"a":"\u0000\u001b"})");
+}
+
+TEST(Yaml, RefusesEscapesThatItsParserTurnsIntoIllFormedUtf8) {
+  EXPECT_EQ(ParseYaml("a: \"\\N\"").error().code, ErrorCode::kMalformed);
+  EXPECT_EQ(Parsed("a: \"\\u00e9\""), R"({"a":"é"})");
+}
+
 TEST(Yaml, NamesTheLine) {
   EXPECT_EQ(Parsed("a: 1\nb: 2\na: 3\n"), "malformed: YAML, line 3: the key 'a' is there twice");
 }
