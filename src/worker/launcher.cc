@@ -54,9 +54,11 @@ constexpr std::pair<Layer, std::uint64_t> kOtherNamespaces[] = {
 // cloned.
 class AttachedMounts {
  public:
-  ~AttachedMounts() {
+  ~AttachedMounts() { Detach(); }
+  void Detach() {
     for (auto target = targets_.rbegin(); target != targets_.rend(); ++target)
       CHECK(::umount2(target->c_str(), MNT_DETACH) == 0);
+    targets_.clear();
   }
   int Attach(int tree, const std::string& target) {
     if (::move_mount(tree, "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0)
@@ -138,9 +140,11 @@ class Launcher {
       Handle(*message, reply, pidfd);
       const int fds[] = {pidfd.get()};
       const std::span bytes(reinterpret_cast<const char*>(&reply), sizeof(reply));
-      if (!sys::SendMessage(socket_, bytes,
-                            pidfd.valid() ? std::span(fds) : std::span<const int>()))
-        return;
+      const auto passed = pidfd.valid() ? std::span(fds) : std::span<const int>();
+      const bool sent = sys::SendMessage(socket_, bytes, passed).has_value();
+      // Off the path of the answer: the kernel waits for its readers here.
+      attached_.Detach();
+      if (!sent) return;
     }
   }
 
@@ -206,8 +210,7 @@ class Launcher {
   }
 
   Failure Launch(const std::vector<sys::UniqueFd>& fds, LaunchReply& reply, sys::UniqueFd& pidfd) {
-    AttachedMounts mounts;
-    const Failure failure = AttachAll(fds, mounts);
+    const Failure failure = AttachAll(fds, attached_);
     if (failure.step != Step::kNone) return failure;
     std::uint64_t flags = WantedNamespaces();
     auto child = CloneAsTenant(flags, fds);
@@ -326,6 +329,7 @@ class Launcher {
 
   int socket_;
   sandbox::HostHandles host_;
+  AttachedMounts attached_;
   std::vector<KeptCgroup> cgroups_;
   std::string cgroup_name_;
   LaunchRequest request_{};
