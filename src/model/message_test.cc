@@ -45,38 +45,50 @@ TEST(Message, ItsTranscriptFormIsTheDocumentedOne) {
             R"("type":"tool_call"}],"role":"assistant"})");
 }
 
+std::string Outcome(const std::string& text) {
+  const auto parsed = json::Parse(text);
+  if (!parsed) return "not JSON";
+  const auto message = MessageFromJson(*parsed);
+  return message ? "accepted" : std::string(ErrorCodeName(message.error().code));
+}
+
+std::string OutcomeOfBlock(const std::string& role, const std::string& block) {
+  return Outcome(R"({"role":")" + role + R"(","content":[)" + block + "]}");
+}
+
 TEST(Message, RefusesWhatIsNotAMessage) {
-  const auto code = [](std::string_view text) {
-    const auto parsed = json::Parse(text);
-    EXPECT_TRUE(parsed) << text;
-    const auto message = MessageFromJson(*parsed);
-    return message ? std::string("accepted") : std::string(ErrorCodeName(message.error().code));
-  };
-  for (
-      const char* text : {
-          R"([])",
-          R"({"role":"user"})",
-          R"({"role":"system","content":[]})",
-          R"({"role":"user","content":"hi"})",
-          R"({"role":"user","content":[],"extra":1})",
-          R"({"role":"user","content":["hi"]})",
-          R"({"role":"user","content":[{"type":"video"}]})",
-          R"({"role":"user","content":[{"type":"text"}]})",
-          R"({"role":"user","content":[{"type":"text","text":7}]})",
-          R"({"role":"user","content":[{"type":"text","text":"a","more":1}]})",
-          R"({"role":"user","content":[{"type":"image","media_type":"text/html","data":"AAAA"}]})",
-          R"({"role":"user","content":[{"type":"image","media_type":"image/png","data":"AA A"}]})",
-          R"({"role":"user","content":[{"type":"image","media_type":"image/png","data":"AAA"}]})",
-          R"({"role":"user","content":[{"type":"tool_call","id":"a","name":"b","arguments":{}}]})",
-          R"({"role":"user","content":[{"type":"thinking"}]})",
-          R"({"role":"assistant","content":[{"type":"image","media_type":"image/png","data":"AAAA"}]})",
-          R"({"role":"assistant","content":[{"type":"tool_call","id":"","name":"b","arguments":{}}]})",
-          R"({"role":"assistant","content":[{"type":"tool_call","id":"a","name":"b","arguments":[]}]})",
-          R"({"role":"user","content":[{"type":"tool_result","tool_call_id":"a","content":"x","is_error":false}]})",
-          R"({"role":"user","content":[{"type":"tool_result","tool_call_id":"a","content":[{"type":"thinking"}],"is_error":false}]})",
-          R"({"role":"user","content":[{"type":"tool_result","tool_call_id":"a","content":[]}]})",
-      })
-    EXPECT_EQ(code(text), "malformed") << text;
+  for (const char* text :
+       {R"([])", R"({"role":"user"})", R"({"role":"system","content":[]})",
+        R"({"role":"user","content":"hi"})", R"({"role":"user","content":[],"extra":1})"})
+    EXPECT_EQ(Outcome(text), "malformed") << text;
+}
+
+TEST(Message, RefusesWhatIsNotABlockOfAUser) {
+  EXPECT_EQ(OutcomeOfBlock("user", R"({"type":"text","text":"a"})"), "accepted");
+  for (const char* block :
+       {R"("hi")", R"({"type":"video"})", R"({"type":"text"})", R"({"type":"text","text":7})",
+        R"({"type":"text","text":"a","more":1})",
+        R"({"type":"image","media_type":"text/html","data":"AAAA"})",
+        R"({"type":"image","media_type":"image/png","data":"AA A"})",
+        R"({"type":"image","media_type":"image/png","data":"AAA"})",
+        R"({"type":"tool_call","id":"a","name":"b","arguments":{}})", R"({"type":"thinking"})",
+        R"({"type":"tool_result","tool_call_id":"a","content":"x","is_error":false})",
+        R"({"type":"tool_result","tool_call_id":"a","content":[{"type":"thinking"}],)"
+        R"("is_error":false})",
+        R"({"type":"tool_result","tool_call_id":"a","content":[]})",
+        R"({"type":"tool_result","tool_call_id":"","content":[],"is_error":false})"})
+    EXPECT_EQ(OutcomeOfBlock("user", block), "malformed") << block;
+}
+
+TEST(Message, RefusesWhatIsNotABlockOfAnAssistant) {
+  EXPECT_EQ(OutcomeOfBlock("assistant", R"({"type":"thinking"})"), "accepted");
+  for (const char* block :
+       {R"({"type":"image","media_type":"image/png","data":"AAAA"})",
+        R"({"type":"tool_result","tool_call_id":"a","content":[],"is_error":false})",
+        R"({"type":"tool_call","id":"","name":"b","arguments":{}})",
+        R"({"type":"tool_call","id":"a","name":"","arguments":{}})",
+        R"({"type":"tool_call","id":"a","name":"b","arguments":[]})"})
+    EXPECT_EQ(OutcomeOfBlock("assistant", block), "malformed") << block;
 }
 
 TEST(Message, NamesTheBlockThatIsWrong) {
