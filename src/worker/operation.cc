@@ -135,6 +135,17 @@ void Operation::OnReady(const pollfd& ready, const SendFrame& send, const SendAc
     if (ready.fd == output.fd.get()) return ReadOutput(output, send);
 }
 
+void Operation::DrainAfterEnd(const SendFrame& send) {
+  if (!child_ended_) return;
+  for (Output& output : outputs_) {
+    std::uint64_t before = sent_ + 1;
+    while (output.fd.valid() && CreditLeft() > 0 && before != sent_) {
+      before = sent_;
+      ReadOutput(output, send);
+    }
+  }
+}
+
 void Operation::ReadOutput(Output& output, const SendFrame& send) {
   std::array<char, protocol::kMaxDataBytes> buffer;
   const std::size_t room =
@@ -169,6 +180,13 @@ bool Operation::TakeInput(const std::string& request_id, const v1::WriteChunk& c
   return true;
 }
 
+std::vector<std::string> Operation::WaitingInputs() const {
+  std::vector<std::string> request_ids;
+  for (const Input& input : inputs_)
+    if (!input.request_id.empty()) request_ids.push_back(input.request_id);
+  return request_ids;
+}
+
 void Operation::WriteInput(const SendAck& acknowledge) {
   while (!inputs_.empty()) {
     Input& input = inputs_.front();
@@ -185,16 +203,15 @@ void Operation::WriteInput(const SendAck& acknowledge) {
     acknowledge(input.request_id, input.seq);
     const bool last = input.last;
     inputs_.erase(inputs_.begin());
-    if (last) return CloseInput(true);
+    if (last) return CloseInput();
   }
 }
 
 // A file is committed by a byte on its control pipe; to a command the end of input is enough, and
 // a byte there would mean stop.
-void Operation::CloseInput(bool committed) {
+void Operation::CloseInput() {
   input_pipe_.Reset();
-  if (committed && options_.output_channel == v1::OP_CHANNEL_UNSPECIFIED)
-    static_cast<void>(sys::WriteAll(control_.get(), "y"));
+  if (StoresInput()) static_cast<void>(sys::WriteAll(control_.get(), "y"));
 }
 
 void Operation::Grant(std::uint64_t credit_bytes) { credit_ = std::max(credit_, credit_bytes); }
@@ -203,10 +220,13 @@ void Operation::Stop(StopReason reason) {
   if (stop_reason_ || child_ended_) return;
   stop_reason_ = reason;
   must_converge_ = Deadline::After(kConvergence);
-  // A supervisor takes this as the word to kill; the child of a file operation just dies.
-  if (options_.wants_errors)
-    control_.Reset();
-  else
+  // A supervisor takes the end of its control pipe as the word to kill, and a write, whose input
+  // ends with it, as the word to give up and to remove its new file. Whatever else is under way has
+  // nothing to tidy.
+  control_.Reset();
+  if (StoresInput())
+    input_pipe_.Reset();
+  else if (!options_.wants_errors)
     ::kill(pid_, SIGKILL);
 }
 
@@ -243,8 +263,10 @@ v1::OpExit Operation::Exit() const {
       *exit.mutable_error() =
           MakeError(v1::ERROR_OS, "the operation's supervisor was killed from inside the sandbox");
   }
-  exit.set_timed_out(stop_reason_ == StopReason::kTimedOut);
-  exit.set_cancelled(stop_reason_ == StopReason::kCancelled);
+  // A write that was stopped too late has happened.
+  const bool stored = StoresInput() && !exit.has_error() && exit.signal() == 0;
+  exit.set_timed_out(!stored && stop_reason_ == StopReason::kTimedOut);
+  exit.set_cancelled(!stored && stop_reason_ == StopReason::kCancelled);
   exit.set_duration_ms(static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(ended_ - started_).count()));
   for (const Output& output : outputs_)

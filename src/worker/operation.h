@@ -43,7 +43,8 @@ class Operation {
   static Result<std::unique_ptr<Operation>> Start(Options options, const Work& work);
 
   const std::string& id() const { return options_.id; }
-  pid_t pid() const { return pid_; }
+  /// Whether `pid` is the operation's child. Once that was reaped its pid may be somebody else's.
+  bool IsChild(pid_t pid) const { return !child_ended_ && pid_ == pid; }
 
   /// Descriptors to wait for now. `room` says whether more output may be queued at the moment.
   void AddWaits(bool room, std::vector<pollfd>& waits) const;
@@ -52,9 +53,15 @@ class Operation {
   using SendAck = std::function<void(const std::string& request_id, std::uint64_t seq)>;
   void OnReady(const pollfd& ready, const SendFrame& send, const SendAck& acknowledge);
 
+  /// Moves what is left in the pipes of a child that has ended, without waiting: a process of
+  /// another operation may hold their other ends.
+  void DrainAfterEnd(const SendFrame& send);
+
   void Grant(std::uint64_t credit_bytes);
   /// Takes input; false when there is no input or too much of it is waiting.
   bool TakeInput(const std::string& request_id, const protocol::v1::WriteChunk& chunk);
+  /// The requests whose input was taken and is not acknowledged.
+  std::vector<std::string> WaitingInputs() const;
 
   enum class StopReason { kCancelled, kTimedOut };
   void Stop(StopReason reason);
@@ -91,7 +98,10 @@ class Operation {
   void ReadOutput(Output& output, const SendFrame& send);
   void ReadResult();
   void WriteInput(const SendAck& acknowledge);
-  void CloseInput(bool committed);
+  void CloseInput();
+  bool StoresInput() const {
+    return options_.wants_input && options_.output_channel == protocol::v1::OP_CHANNEL_UNSPECIFIED;
+  }
   std::uint64_t CreditLeft() const { return credit_ - sent_; }
 
   Options options_;

@@ -8,11 +8,17 @@ namespace cofferdam::worker {
 
 namespace v1 = protocol::v1;
 
+namespace {
+
+constexpr std::size_t kMaxMessageBytes = 8 * 1024;
+
+}  // namespace
+
 v1::AgentError MakeError(v1::ErrorCode code, std::string message) {
   v1::AgentError error;
   error.set_code(code);
-  // Paths are bytes; a proto string must be UTF-8.
-  error.set_message(ToValidUtf8(message));
+  // Paths are bytes; a proto string must be UTF-8. What names a path of any length stays small.
+  error.set_message(std::string(Utf8Prefix(ToValidUtf8(message), kMaxMessageBytes)));
   return error;
 }
 

@@ -39,6 +39,8 @@ constexpr std::size_t kMaxRunning = 64;
 constexpr std::size_t kMaxOperations = 100'000;  // ids remembered in a worker's life
 constexpr std::size_t kMaxIdBytes = 128;
 constexpr std::size_t kMaxQueuedBytes = 512 * 1024;
+// A host that asks and does not read the answers is not listened to any more.
+constexpr std::size_t kMaxUnreadBytes = 4 << 20;
 constexpr std::size_t kMaxCommandBytes = 512 * 1024;
 constexpr std::size_t kMaxStdinBytes = 256 * 1024;
 // For what is answered in one piece.
@@ -146,6 +148,8 @@ class ToolServer {
     ::sigemptyset(&child_signal);
     ::sigaddset(&child_signal, SIGCHLD);
     ::signal(SIGCHLD, SIG_DFL);
+    // A command that closes its input; PID 1 of a namespace is spared the signal, others are not.
+    ::signal(SIGPIPE, SIG_IGN);
     ::sigprocmask(SIG_BLOCK, &child_signal, nullptr);
     // As PID 1 it is that anyway.
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -155,14 +159,16 @@ class ToolServer {
     proc_ = std::move(*proc);
     while (!done_) Turn();
     Flush();
+    EndOperations();
   }
 
  private:
   // One round of the loop: wait, move bytes, reap, look at the time.
   void Turn() {
-    std::vector<pollfd> waits = {
-        {channel_, static_cast<short>(POLLIN | (outbox_.empty() ? 0 : POLLOUT)), 0},
-        {signals_.get(), POLLIN, 0}};
+    const int events =
+        (outbox_.size() < kMaxUnreadBytes ? POLLIN : 0) | (outbox_.empty() ? 0 : POLLOUT);
+    std::vector<pollfd> waits = {{channel_, static_cast<short>(events), 0},
+                                 {signals_.get(), POLLIN, 0}};
     Deadline next = strays_must_be_gone_;
     for (const auto& [id, operation] : running_) {
       operation->AddWaits(HasRoom(), waits);
@@ -177,6 +183,8 @@ class ToolServer {
     for (std::size_t i = 2; i < waits.size(); ++i)
       if (waits[i].revents != 0) ServePipe(waits[i]);
     CheckTimes();
+    for (const auto& [id, operation] : running_)
+      if (HasRoom()) operation->DrainAfterEnd(SendFrameToHost());
     CollectFinished();
     Flush();
   }
@@ -225,6 +233,8 @@ class ToolServer {
       case v1::ControlRequest::kOpCancel:
         return CancelOperation(request);
       case v1::ControlRequest::kOpQuery: {
+        if (!IsLegalId(request.op_query().op_id()))
+          return Refuse(request, v1::ERROR_PROTOCOL, "not a legal operation id");
         v1::ControlResponse response = ResponseTo(request);
         *response.mutable_op_status() = StatusOf(request.op_query().op_id());
         return Respond(response);
@@ -238,7 +248,8 @@ class ToolServer {
 
   static v1::ControlResponse ResponseTo(const v1::ControlRequest& request) {
     v1::ControlResponse response;
-    response.set_request_id(request.request_id());
+    // An answer is never larger than a frame, however long the name of the request.
+    if (request.request_id().size() <= kMaxIdBytes) response.set_request_id(request.request_id());
     return response;
   }
   void Respond(const v1::ControlResponse& response) {
@@ -351,12 +362,16 @@ class ToolServer {
     if (found != running_.end()) found->second->Grant(ack.credit_bytes());
   }
 
-  void ServePipe(const pollfd& ready) {
-    const auto send = [this](v1::OpFrame frame) {
+  Operation::SendFrame SendFrameToHost() {
+    return [this](v1::OpFrame frame) {
       v1::WorkerFrame message;
       *message.mutable_frame() = std::move(frame);
       Send(message);
     };
+  }
+
+  void ServePipe(const pollfd& ready) {
+    const Operation::SendFrame send = SendFrameToHost();
     const auto acknowledge = [this](const std::string& request_id, std::uint64_t seq) {
       if (request_id.empty()) return;
       v1::ControlResponse response;
@@ -376,7 +391,7 @@ class ToolServer {
     for (pid_t pid = ::waitpid(-1, &status, WNOHANG); pid > 0;
          pid = ::waitpid(-1, &status, WNOHANG)) {
       for (const auto& [id, operation] : running_) {
-        if (operation->pid() != pid) continue;
+        if (!operation->IsChild(pid)) continue;
         operation->OnChildEnded(status);
         lost_supervisor |= operation->LostItsChild();
       }
@@ -394,7 +409,7 @@ class ToolServer {
     bool any = false;
     for (const pid_t pid : *children) {
       const bool known = std::ranges::any_of(
-          running_, [&](const auto& entry) { return entry.second->pid() == pid; });
+          running_, [&](const auto& entry) { return entry.second->IsChild(pid); });
       if (known) continue;
       any = true;
       ::kill(pid, SIGKILL);
@@ -410,6 +425,20 @@ class ToolServer {
       End("processes without a supervisor did not end when they were killed");
   }
 
+  // Nobody is left to answer to. As PID 1 the kernel would do this; elsewhere nothing else does.
+  void EndOperations() {
+    for (const auto& [id, operation] : running_) operation->Stop(Operation::StopReason::kCancelled);
+    const Deadline deadline = Deadline::After(kConvergence);
+    while (!deadline.Expired()) {
+      ReapChildren();
+      KillStrays();
+      const auto children = sys::Children(proc_.get());
+      if (!children || children->empty()) return;
+      pollfd waiting{signals_.get(), POLLIN, 0};
+      ::poll(&waiting, 1, deadline.PollTimeoutMillis());
+    }
+  }
+
   void End(std::string reason) {
     v1::WorkerFrame frame;
     frame.mutable_farewell()->set_reason(std::move(reason));
@@ -423,6 +452,7 @@ class ToolServer {
         ++at;
         continue;
       }
+      RefuseInputs(*at->second);
       if (unary_.erase(at->first) > 0) {
         RespondUnary(*at->second);
       } else {
@@ -432,6 +462,16 @@ class ToolServer {
         finished_[at->first] = frame.frame().exit();
       }
       at = running_.erase(at);
+    }
+  }
+
+  // Every request is answered, also the chunks that an operation did not live to take.
+  void RefuseInputs(const Operation& operation) {
+    for (const std::string& request_id : operation.WaitingInputs()) {
+      v1::ControlResponse response;
+      response.set_request_id(request_id);
+      *response.mutable_error() = MakeError(v1::ERROR_NOT_FOUND, "the operation has ended");
+      Respond(response);
     }
   }
 
