@@ -148,6 +148,7 @@ Result<Json> Parse(std::string_view text, const Limits& limits) {
     return Malformed("a NUL", nul);
   if (text.starts_with("\xEF\xBB\xBF")) return Malformed("a byte order mark", 0);
   Builder builder(text, limits);
+  // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): `end` bounds it
   const TrackingIterator begin(text.data(), builder.reached());
   const TrackingIterator end(text.data() + text.size(), builder.reached());
   static_cast<void>(Json::sax_parse(begin, end, &builder));  // The builder keeps what was wrong.

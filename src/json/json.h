@@ -21,7 +21,7 @@ using Json = nlohmann::json;
 
 /// What Parse accepts at most.
 struct Limits {
-  std::size_t max_bytes = 16 * 1024 * 1024;
+  std::size_t max_bytes = std::size_t{16} * 1024 * 1024;
   /// Arrays and objects within each other; a scalar document has depth 0.
   std::size_t max_depth = 128;
 };

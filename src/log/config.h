@@ -28,7 +28,7 @@ struct Config {
   /// The log file; empty for none. Its folder must exist.
   std::string file_path;
   /// When a file is full, and how many full ones are kept beside the current one.
-  std::uint64_t max_file_bytes = 64 * 1024 * 1024;
+  std::uint64_t max_file_bytes = std::uint64_t{64} * 1024 * 1024;
   std::size_t max_files = 5;
 };
 

@@ -19,7 +19,7 @@
 namespace cofferdam::log {
 
 /// How much of a message, of a text field or of a document's text is kept, in bytes.
-inline constexpr std::size_t kMaxTextBytes = 16 * 1024;
+inline constexpr std::size_t kMaxTextBytes = std::size_t{16} * 1024;
 
 /// One message; borrows everything.
 struct Record {

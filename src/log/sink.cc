@@ -64,12 +64,16 @@ void Sink::WriteFile(const Record& record) {
   const std::string line = FormatJson(record);
   const std::lock_guard lock(mutex_);
   // Opening can take a while when it fails, so a broken file is not tried for every line.
-  if (file_ == nullptr && record.unix_millis >= reopen_at_) static_cast<void>(OpenFile());
-  if (file_ != nullptr && file_->Write(line)) return;
+  const bool worth_trying = file_ != nullptr || record.unix_millis >= reopen_at_;
+  if (worth_trying && AppendToFile(line)) return;
   ++dropped_;
-  if (file_ != nullptr || record.unix_millis >= reopen_at_)
-    reopen_at_ = record.unix_millis + kReopenMillis;
   file_.reset();
+  if (worth_trying) reopen_at_ = record.unix_millis + kReopenMillis;
+}
+
+bool Sink::AppendToFile(std::string_view line) {
+  if (file_ == nullptr && !OpenFile()) return false;
+  return file_->Write(line).has_value();
 }
 
 std::uint64_t Sink::dropped() const {

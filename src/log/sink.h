@@ -45,6 +45,7 @@ class Sink {
   Status OpenFile();
   void WriteConsole(const Record& record);
   void WriteFile(const Record& record);
+  bool AppendToFile(std::string_view line);
 
   const Config config_;
   const Clock& clock_;

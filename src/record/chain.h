@@ -18,7 +18,7 @@ namespace cofferdam::record {
 inline constexpr std::string_view kSchema = "cofferdam.events/1";
 
 /// The longest line, without its '\n'.
-inline constexpr std::size_t kMaxLineBytes = 4 * 1024 * 1024;
+inline constexpr std::size_t kMaxLineBytes = std::size_t{4} * 1024 * 1024;
 
 /// Whose record it is: the first line. `time` as FormatUtc writes it.
 struct RunHeader {

@@ -68,7 +68,7 @@ struct ModelCall {
 NewEvent ModelCalled(const ModelCall& call);
 
 /// Input whose text (json::Dump) is longer than this is recorded by length and SHA-256 only.
-inline constexpr std::size_t kMaxRecordedInputBytes = 64 * 1024;
+inline constexpr std::size_t kMaxRecordedInputBytes = std::size_t{64} * 1024;
 
 /// `id` is the model's id of the call.
 NewEvent ToolStarted(std::string_view id, std::string_view name, const json::Json& input);

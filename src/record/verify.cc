@@ -49,14 +49,14 @@ Result<ChainSummary> VerifyChain(storage::ByteSource source, TornTail torn_tail)
   ChainSummary chain;
   bool has_header = false;
   for (;;) {
-    const auto line = reader.Next();
-    if (!line && line.error().code == ErrorCode::kTooLarge) return Wrong(line.error());
-    RETURN_IF_ERROR(line);
-    if (!*line || (!(*line)->complete && torn_tail == TornTail::kIgnore)) break;
-    const std::string number = "line " + std::to_string((*line)->number);
-    if (!(*line)->complete) return Wrong(number + ": cut off");
-    const Status accepted = std::exchange(has_header, true) ? AcceptEvent((*line)->text, chain)
-                                                            : AcceptHeader((*line)->text, chain);
+    auto next = reader.Next();
+    if (!next && next.error().code == ErrorCode::kTooLarge) return Wrong(next.error());
+    ASSIGN_OR_RETURN(const std::optional<storage::Line> line, std::move(next));
+    if (!line || (!line->complete && torn_tail == TornTail::kIgnore)) break;
+    const std::string number = "line " + std::to_string(line->number);
+    if (!line->complete) return Wrong(number + ": cut off");
+    const Status accepted = std::exchange(has_header, true) ? AcceptEvent(line->text, chain)
+                                                            : AcceptHeader(line->text, chain);
     if (!accepted) return std::unexpected(accepted.error().With(number));
   }
   if (!has_header) return Wrong("line 1: no header");

@@ -34,9 +34,9 @@ Status CheckNewEntry(const Json& entry) {
 }  // namespace
 
 Result<Session> Session::Open(int directory, const std::string& id, const std::string& workspace,
-                              const Clock& clock, Deadline deadline, std::stop_token stop) {
+                              const Clock& clock, Deadline deadline, const std::stop_token& stop) {
   if (!IsName(id)) return Err(ErrorCode::kInvalidArgument, "not a name for a session");
-  auto lock = storage::FileLock::Acquire(directory, id + ".lock", deadline, std::move(stop));
+  auto lock = storage::FileLock::Acquire(directory, id + ".lock", deadline, stop);
   if (!lock) return std::unexpected(lock.error().With("session '" + id + "'"));
   // Read before the log is opened, which may cut it: a damaged transcript stays as it is.
   ASSIGN_OR_RETURN(std::optional<Transcript> transcript, ReadIfThere(directory, id, workspace));

@@ -32,7 +32,7 @@ class Session {
   /// naming the line, for a damaged transcript or one of another workspace, and kUnsupported for
   /// another version: the file is left untouched.
   static Result<Session> Open(int directory, const std::string& id, const std::string& workspace,
-                              const Clock& clock, Deadline deadline, std::stop_token stop);
+                              const Clock& clock, Deadline deadline, const std::stop_token& stop);
 
   const TranscriptHeader& header() const { return transcript_.header; }
   /// Everything on disk, in order.

@@ -25,8 +25,8 @@ using testing::HasSubstr;
 class SessionTest : public testing::Test {
  protected:
   Result<Session> Open(const std::string& id = "main", Deadline deadline = Deadline::Never(),
-                       std::stop_token stop = {}) const {
-    return Session::Open(directory_.get(), id, "alice", clock_, deadline, std::move(stop));
+                       const std::stop_token& stop = {}) const {
+    return Session::Open(directory_.get(), id, "alice", clock_, deadline, stop);
   }
   std::string Text() const { return *sys::ReadFile(temp_ / "main.jsonl"); }
   void Put(std::string_view text) const {

@@ -65,9 +65,10 @@ class Lines {
 
   /// nullopt at the end, which a line that is cut off is too.
   Result<std::optional<storage::Line>> Next() {
-    auto line = reader_.Next();
-    if (!line && line.error().code == ErrorCode::kTooLarge) return Corrupt(line.error());
-    if (line && *line && !(*line)->complete) return std::nullopt;
+    auto next = reader_.Next();
+    if (!next && next.error().code == ErrorCode::kTooLarge) return Corrupt(next.error());
+    ASSIGN_OR_RETURN(std::optional<storage::Line> line, std::move(next));
+    if (line && !line->complete) line.reset();
     return line;
   }
 
@@ -128,23 +129,25 @@ Result<Json> ParseEntryLine(std::string_view line) {
 Result<Transcript> ReadTranscript(int directory, const std::string& id) {
   if (!IsName(id)) return Err(ErrorCode::kInvalidArgument, "not a name for a session");
   ASSIGN_OR_RETURN(Lines lines, Lines::Open(directory, id));
-  std::optional<Transcript> transcript;
+  Transcript transcript;
+  bool has_header = false;
   for (std::uint64_t number = 1;; ++number) {
-    const auto line = lines.Next();
-    if (!line) return At(line.error(), id, number);
-    if (!*line) break;
-    if (!transcript) {
-      auto header = ParseHeaderLine((*line)->text, id);
+    const auto next = lines.Next();
+    if (!next) return At(next.error(), id, number);
+    const std::optional<storage::Line>& line = *next;
+    if (!line) break;
+    if (!std::exchange(has_header, true)) {
+      auto header = ParseHeaderLine(line->text, id);
       if (!header) return At(header.error(), id, number);
-      transcript = Transcript{.header = std::move(*header), .entries = {}};
+      transcript.header = std::move(*header);
     } else {
-      auto entry = ParseEntryLine((*line)->text);
+      auto entry = ParseEntryLine(line->text);
       if (!entry) return At(entry.error(), id, number);
-      transcript->entries.push_back(std::move(*entry));
+      transcript.entries.push_back(std::move(*entry));
     }
   }
-  if (!transcript) return Err(ErrorCode::kNotFound, "session '" + id + "' has no header yet");
-  return std::move(*transcript);
+  if (!has_header) return Err(ErrorCode::kNotFound, "session '" + id + "' has no header yet");
+  return transcript;
 }
 
 Result<std::vector<SessionSummary>> ListSessions(int directory) {
@@ -155,12 +158,12 @@ Result<std::vector<SessionSummary>> ListSessions(int directory) {
     if (!name.ends_with(kSuffix)) continue;
     const std::string id = name.substr(0, name.size() - kSuffix.size());
     if (!IsName(id)) continue;
-    auto summary = Summarise(directory, id);
-    if (!summary)
+    auto result = Summarise(directory, id);
+    if (!result)
       sessions.push_back(
-          {.id = id, .created = "", .entries = 0, .last = "", .problem = summary.error().message});
-    else if (*summary)
-      sessions.push_back(std::move(**summary));
+          {.id = id, .created = "", .entries = 0, .last = "", .problem = result.error().message});
+    else if (std::optional<SessionSummary>& summary = *result; summary)
+      sessions.push_back(*std::move(summary));
   }
   return sessions;
 }

@@ -21,7 +21,8 @@ inline constexpr std::int64_t kTranscriptVersion = 1;
 
 /// The longest line of a transcript, without its '\n', and its deepest nesting. An entry can hold
 /// what the default limits of json::Parse let in.
-inline constexpr json::Limits kLineLimits = {.max_bytes = 32 * 1024 * 1024, .max_depth = 256};
+inline constexpr json::Limits kLineLimits = {.max_bytes = std::size_t{32} * 1024 * 1024,
+                                             .max_depth = 256};
 
 /// Whose transcript it is: the first line. `created` as FormatUtc writes it.
 struct TranscriptHeader {

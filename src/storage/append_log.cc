@@ -18,7 +18,8 @@ namespace {
 
 // The length of `fd` up to and with its last '\n'; `size` is its whole length.
 Result<std::uint64_t> LengthOfWholeLines(int fd, std::uint64_t size) {
-  std::array<char, 64 * 1024> chunk;
+  constexpr std::size_t kChunkBytes = std::size_t{64} * 1024;
+  std::array<char, kChunkBytes> chunk;
   for (std::uint64_t end = size; end > 0;) {
     const std::uint64_t length = std::min<std::uint64_t>(end, chunk.size());
     const std::uint64_t begin = end - length;
@@ -82,7 +83,7 @@ Status AppendLog::AppendLines(const std::vector<std::string>& lines) {
   if (written && ::fdatasync(fd_.get()) != 0) written = ErrnoError(errno, "syncing a log");
   if (!written) {
     // When the cut fails too, the next append tries it again before anything else.
-    static_cast<void>(CutBack());
+    needs_cut_ = !Truncate(fd_.get(), size_);
     return std::unexpected(written.error().With("appending to '" + name_ + "'"));
   }
   needs_cut_ = false;

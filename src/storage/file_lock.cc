@@ -54,7 +54,7 @@ Result<FileLock> FileLock::TryAcquire(int directory, const std::string& name) {
 }
 
 Result<FileLock> FileLock::Acquire(int directory, const std::string& name, Deadline deadline,
-                                   std::stop_token stop) {
+                                   const std::stop_token& stop) {
   for (std::chrono::milliseconds pause(1);; pause = std::min(pause * 2, kMaxPause)) {
     if (stop.stop_requested())
       return Err(ErrorCode::kCancelled, Named("cancelled while waiting for", name));

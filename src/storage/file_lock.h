@@ -27,7 +27,7 @@ class FileLock {
   /// cannot wait for this lock with a deadline, so it is tried again after 1 ms, then after twice
   /// as long each time, up to kMaxPause. No order among those who wait.
   static Result<FileLock> Acquire(int directory, const std::string& name, Deadline deadline,
-                                  std::stop_token stop);
+                                  const std::stop_token& stop);
 
   static constexpr std::chrono::milliseconds kMaxPause{50};
 

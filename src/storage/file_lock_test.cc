@@ -20,8 +20,8 @@ namespace {
 class FileLockTest : public testing::Test {
  protected:
   Result<FileLock> Try() const { return FileLock::TryAcquire(directory_.get(), "lock"); }
-  Result<FileLock> Wait(Deadline deadline, std::stop_token stop = {}) const {
-    return FileLock::Acquire(directory_.get(), "lock", deadline, std::move(stop));
+  Result<FileLock> Wait(Deadline deadline, const std::stop_token& stop = {}) const {
+    return FileLock::Acquire(directory_.get(), "lock", deadline, stop);
   }
 
   // A child process that runs `body` and then waits to be killed.
