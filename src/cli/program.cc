@@ -1,0 +1,126 @@
+#include "cli/program.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <cstdio>
+#include <iostream>
+
+#include "platform/config.h"
+#include "platform/settings.h"
+
+namespace cofferdam::cli {
+namespace {
+
+/// Takes a secret out of the environment, so that neither /proc/<pid>/environ nor a program that is
+/// started later has it.
+std::string TakeFromEnvironment(const char* name) {
+  char* value = ::getenv(name);
+  if (value == nullptr) return {};
+  std::string taken = value;
+  ::explicit_bzero(value, taken.size());
+  ::unsetenv(name);
+  return taken;
+}
+
+/// "--max-turns" for max_turns; the lists are given one by one.
+std::string FlagFor(const platform::SettingKey& key) {
+  if (key.name == "mounts") return "--mount";
+  std::string flag = "--" + std::string(key.name);
+  for (char& c : flag)
+    if (c == '_') c = '-';
+  return flag;
+}
+
+std::string HelpFor(const platform::SettingKey& key) {
+  if (std::holds_alternative<platform::MountsKey>(key.value))
+    return "SRC:/mnt/NAME[:rw]: show a place of the host in the sandbox; may be repeated";
+  if (std::holds_alternative<platform::NamesKey>(key.value))
+    return "A layer of the sandbox that may be missing; may be repeated";
+  return "The setting " + std::string(key.name);
+}
+
+/// Throws what CLI11 wants to be thrown for a bad value.
+void Require(const Status& status) {
+  if (!status) throw CLI::ValidationError(status.error().ToString());
+}
+
+void AddSettingFlag(CLI::App& command, Settings& settings, const platform::SettingKey& key) {
+  const bool is_list = std::holds_alternative<platform::MountsKey>(key.value) ||
+                       std::holds_alternative<platform::NamesKey>(key.value);
+  const auto set = [&settings, &key, is_list](const std::string& value) {
+    Settings one;
+    Require(SetSetting(one, std::string(key.name), value));
+    // Lists add up; of the rest the last one wins.
+    settings = Overlay(std::move(settings), one);
+  };
+  CLI::Option* option =
+      is_list ? command.add_option_function<std::vector<std::string>>(
+                    FlagFor(key),
+                    [set](const std::vector<std::string>& values) {
+                      for (const std::string& value : values) set(value);
+                    },
+                    HelpFor(key))
+              : command.add_option_function<std::string>(FlagFor(key), set, HelpFor(key));
+  if (is_list) option->allow_extra_args(false);
+  option->group("Settings");
+}
+
+}  // namespace
+
+Result<Platform> OpenPlatform(const Program& program) {
+  PlatformOptions options;
+  // First, so that the key is gone from the environment whatever else goes wrong.
+  if (std::string key = TakeFromEnvironment("ANTHROPIC_API_KEY"); !key.empty())
+    options.api_keys.emplace("anthropic", std::move(key));
+  const std::optional<std::string> path =
+      program.config.empty() ? std::nullopt : std::optional(program.config);
+  ASSIGN_OR_RETURN(platform::Config config,
+                   platform::LoadConfig(path, platform::ProcessEnvironment));
+  options.settings = std::move(config.settings);
+  options.state = program.state;
+  if (options.state.empty())
+    options.state = platform::ProcessEnvironment("COFFERDAM_STATE_DIR").value_or("");
+  if (options.state.empty()) options.state = config.state.value_or("");
+  if (options.state.empty()) {
+    ASSIGN_OR_RETURN(options.state, DefaultStateDirectory());
+  }
+  return Platform::Open(std::move(options));
+}
+
+Result<Workspace> OpenWorkspace(const Program& program, const std::string& name) {
+  ASSIGN_OR_RETURN(Platform platform, OpenPlatform(program));
+  if (!name.empty()) return platform.GetWorkspace(name);
+  ASSIGN_OR_RETURN(Runtime runtime, Runtime::Open(std::move(platform)));
+  return runtime.workspace();
+}
+
+void AddWorkspaceFlag(CLI::App& command, std::string& workspace) {
+  command.add_option("-w,--workspace", workspace,
+                     "The workspace; without it the one called default, made on first use");
+}
+
+void AddSettingFlags(CLI::App& command, Settings& settings) {
+  for (const platform::SettingKey& key : platform::SettingTable())
+    AddSettingFlag(command, settings, key);
+}
+
+void PrintJson(const json::Json& value) {
+  std::cout << json::Dump(value) << '\n';
+  std::cout.flush();
+}
+
+json::Json ToJson(const Error& error) {
+  return {{"code", ErrorCodeName(error.code)}, {"message", error.message}, {"hint", error.hint}};
+}
+
+void PrintError(const Program& program, const Error& error) {
+  if (program.json) {
+    PrintJson({{"error", ToJson(error)}});
+    return;
+  }
+  std::cerr << "cofferdam: " << error.message << " [" << ErrorCodeName(error.code) << "]\n";
+  if (!error.hint.empty()) std::cerr << "  " << error.hint << '\n';
+}
+
+}  // namespace cofferdam::cli

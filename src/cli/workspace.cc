@@ -1,0 +1,114 @@
+// cofferdam workspace: create, list, show, set, delete.
+#include <iostream>
+#include <memory>
+
+#include "cli/exit_codes.h"
+#include "cli/program.h"
+#include "platform/settings.h"
+
+namespace cofferdam::cli {
+namespace {
+
+struct WorkspaceFlags {
+  std::string id = {};
+  std::string key = {};
+  std::string value = {};
+  Settings settings = {};
+};
+
+using WorkspaceAction = Result<int> (*)(const Program&, const WorkspaceFlags&);
+
+json::Json ToJson(const Workspace& workspace) {
+  return {{"id", workspace.id()},
+          {"files", workspace.work_folder()},
+          {"settings", platform::ToJson(workspace.settings())}};
+}
+
+void Show(const Program& program, const Workspace& workspace) {
+  if (program.json) {
+    PrintJson(ToJson(workspace));
+    return;
+  }
+  std::cout << workspace.id() << "\n  files: " << workspace.work_folder() << '\n';
+  const json::Json settings = platform::ToJson(workspace.settings());
+  for (const auto& [key, value] : settings.items())
+    std::cout << "  " << key << ": " << json::Dump(value) << '\n';
+}
+
+Result<int> Create(const Program& program, const WorkspaceFlags& flags) {
+  ASSIGN_OR_RETURN(Platform platform, OpenPlatform(program));
+  ASSIGN_OR_RETURN(const Workspace workspace, platform.CreateWorkspace(flags.id, flags.settings));
+  Show(program, workspace);
+  return kExitOk;
+}
+
+Result<int> List(const Program& program, const WorkspaceFlags&) {
+  ASSIGN_OR_RETURN(const Platform platform, OpenPlatform(program));
+  ASSIGN_OR_RETURN(const std::vector<std::string> ids, platform.ListWorkspaces());
+  if (program.json)
+    PrintJson({{"workspaces", ids}});
+  else
+    for (const std::string& id : ids) std::cout << id << '\n';
+  return kExitOk;
+}
+
+Result<int> ShowOne(const Program& program, const WorkspaceFlags& flags) {
+  ASSIGN_OR_RETURN(Platform platform, OpenPlatform(program));
+  ASSIGN_OR_RETURN(const Workspace workspace, platform.GetWorkspace(flags.id));
+  Show(program, workspace);
+  return kExitOk;
+}
+
+Result<int> Set(const Program& program, const WorkspaceFlags& flags) {
+  ASSIGN_OR_RETURN(Platform platform, OpenPlatform(program));
+  ASSIGN_OR_RETURN(Workspace workspace, platform.GetWorkspace(flags.id));
+  Settings settings = workspace.settings();
+  RETURN_IF_ERROR(SetSetting(settings, flags.key, flags.value));
+  RETURN_IF_ERROR(workspace.SetSettings(settings));
+  Show(program, workspace);
+  return kExitOk;
+}
+
+Result<int> Delete(const Program& program, const WorkspaceFlags& flags) {
+  ASSIGN_OR_RETURN(Platform platform, OpenPlatform(program));
+  RETURN_IF_ERROR(platform.DeleteWorkspace(flags.id, LiveRuns::kRefuse));
+  if (program.json) PrintJson({{"deleted", flags.id}});
+  return kExitOk;
+}
+
+/// A command below `workspace` that takes the flags and does `action`.
+CLI::App* Add(CLI::App& parent, Program& program, const std::shared_ptr<WorkspaceFlags>& flags,
+              const char* name, const char* help, WorkspaceAction action) {
+  CLI::App* command = parent.add_subcommand(name, help);
+  command->callback([flags, action, &program] {
+    program.action = [flags, action, &program] { return action(program, *flags); };
+  });
+  return command;
+}
+
+void AddId(CLI::App* command, WorkspaceFlags& flags) {
+  command->add_option("id", flags.id, "1 to 128 of A-Z a-z 0-9 _ -")->required();
+}
+
+}  // namespace
+
+void AddWorkspaceCommand(CLI::App& app, Program& program) {
+  CLI::App* command = app.add_subcommand("workspace", "Create, list, show, change, delete");
+  command->require_subcommand(1);
+  const auto flags = std::make_shared<WorkspaceFlags>();
+
+  CLI::App* create = Add(*command, program, flags, "create", "Make a workspace", Create);
+  AddId(create, *flags);
+  AddSettingFlags(*create, flags->settings);
+  Add(*command, program, flags, "list", "The workspaces by name", List);
+  AddId(Add(*command, program, flags, "show", "A workspace and its settings", ShowOne), *flags);
+  CLI::App* set = Add(*command, program, flags, "set",
+                      "Change a setting (docs/configuration.md); an empty value unsets it", Set);
+  AddId(set, *flags);
+  set->add_option("key", flags->key, "The setting")->required();
+  set->add_option("value", flags->value, "Its value")->required();
+  AddId(Add(*command, program, flags, "delete", "Delete a workspace and all in it", Delete),
+        *flags);
+}
+
+}  // namespace cofferdam::cli
