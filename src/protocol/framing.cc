@@ -26,31 +26,29 @@ std::string EncodeFrame(std::string_view payload) {
   return frame;
 }
 
-Status FrameDecoder::CheckLength() const {
-  if (buffer_.size() - begin_ < kHeaderBytes) return {};
-  const std::size_t length = LengthAt(std::string_view(buffer_).substr(begin_));
-  if (length == 0 || length > max_frame_bytes_)
-    return Err(ErrorCode::kProtocol, "a frame claims " + std::to_string(length) +
-                                         " bytes; allowed are 1 to " +
-                                         std::to_string(max_frame_bytes_));
+Status FrameDecoder::Feed(std::string_view bytes) {
+  buffer_ += bytes;
+  while (buffer_.size() >= unchecked_ + kHeaderBytes) {
+    const std::size_t length = LengthAt(std::string_view(buffer_).substr(unchecked_));
+    if (length == 0 || length > max_frame_bytes_)
+      return Err(ErrorCode::kProtocol, "a frame claims " + std::to_string(length) +
+                                           " bytes; allowed are 1 to " +
+                                           std::to_string(max_frame_bytes_));
+    unchecked_ += kHeaderBytes + length;
+  }
   return {};
 }
 
-Status FrameDecoder::Feed(std::string_view bytes) {
-  buffer_ += bytes;
-  return CheckLength();
-}
-
 std::optional<std::string> FrameDecoder::Next() {
+  // What is below unchecked_ has a length that was found good.
   const std::string_view rest = std::string_view(buffer_).substr(begin_);
-  if (rest.size() < kHeaderBytes) return std::nullopt;
+  if (begin_ == unchecked_ || rest.size() < kHeaderBytes + LengthAt(rest)) return std::nullopt;
   const std::size_t length = LengthAt(rest);
-  if (length == 0 || length > max_frame_bytes_ || rest.size() < kHeaderBytes + length)
-    return std::nullopt;
   std::string frame(rest.substr(kHeaderBytes, length));
   begin_ += kHeaderBytes + length;
   if (begin_ >= buffer_.size() / 2) {
     buffer_.erase(0, begin_);
+    unchecked_ -= begin_;
     begin_ = 0;
   }
   return frame;

@@ -29,17 +29,20 @@ class FrameDecoder {
       : max_frame_bytes_(max_frame_bytes) {}
 
   /// Takes bytes as they come. ErrorCode::kProtocol when a length is 0 or above the limit, as soon
-  /// as the length is known; the decoder is of no use after that.
+  /// as the length is known, however the bytes are split; no more may be fed after that.
   Status Feed(std::string_view bytes);
 
-  /// The next whole frame, if one is there. Frames that came before a bad length are not returned.
+  /// The next whole frame, if one is there.
   std::optional<std::string> Next();
 
+  /// Bytes that were fed and not returned; a caller that feeds without taking bounds them.
+  std::size_t pending_bytes() const { return buffer_.size() - begin_; }
+
  private:
-  Status CheckLength() const;
   std::size_t max_frame_bytes_;
   std::string buffer_;
   std::size_t begin_ = 0;
+  std::size_t unchecked_ = 0;  // where the next length that was not looked at stands, or will
 };
 
 }  // namespace cofferdam::protocol

@@ -34,12 +34,27 @@ TEST(FrameDecoder, RefusesAnEmptyFrame) {
   EXPECT_EQ(decoder.Feed(std::string(4, '\0')).error().code, ErrorCode::kProtocol);
 }
 
-TEST(FrameDecoder, KeepsNothingOfABadLengthBehindAGoodFrame) {
-  FrameDecoder decoder(16);
-  ASSERT_TRUE(decoder.Feed(EncodeFrame("good") + std::string("\x01\0\0\0", 4)));
-  EXPECT_EQ(decoder.Next(), "good");
-  EXPECT_EQ(decoder.Next(), std::nullopt);
-  EXPECT_FALSE(decoder.Feed("x"));
+TEST(FrameDecoder, RefusesABadLengthBehindGoodFramesHoweverTheBytesAreSplit) {
+  const std::string bytes = EncodeFrame("good") + EncodeFrame("too") + std::string("\1\0\0\0", 4);
+  for (std::size_t step = 1; step <= bytes.size(); ++step) {
+    FrameDecoder decoder(16);
+    Status fed;
+    for (std::size_t at = 0; at < bytes.size() && fed; at += step)
+      fed = decoder.Feed(std::string_view(bytes).substr(at, step));
+    EXPECT_FALSE(fed) << "step " << step;
+    EXPECT_EQ(decoder.Next(), "good");
+    EXPECT_EQ(decoder.Next(), "too");
+    EXPECT_EQ(decoder.Next(), std::nullopt);
+  }
+}
+
+TEST(FrameDecoder, CountsWhatWasNotTaken) {
+  FrameDecoder decoder;
+  ASSERT_TRUE(decoder.Feed(EncodeFrame("abc")));
+  EXPECT_EQ(decoder.pending_bytes(), 7u);
+  ASSERT_TRUE(decoder.Feed(std::string(1, '\0')));
+  ASSERT_TRUE(decoder.Next());
+  EXPECT_EQ(decoder.pending_bytes(), 1u);
 }
 
 TEST(ControlProto, HasTheFieldNumbersOfTheWireFormat) {

@@ -13,7 +13,15 @@ namespace {
 
 namespace v1 = protocol::v1;
 
+// While the host waits to send, a worker may send all that it was granted: 1 MiB of output, in the
+// worst case one byte a frame.
+constexpr std::size_t kMaxPendingBytes = 64 << 20;
+
 std::unexpected<Error> Lost() { return Err(ErrorCode::kSandboxLost, "the sandbox has ended"); }
+
+std::unexpected<Error> Late() {
+  return Err(ErrorCode::kTimeout, "the sandbox did not answer in time");
+}
 
 }  // namespace
 
@@ -34,11 +42,13 @@ Result<ControlChannel::Ready> ControlChannel::Wait(bool want_write, Deadline dea
       ::eventfd_read(wakeup_.get(), &ignored);
       return Err(ErrorCode::kCancelled, "cancelled");
     }
+    // Also when there is something to read: a peer that never stops talking gains no time by it.
+    if (deadline.Expired()) return Late();
     pollfd waits[] = {{socket_.get(), static_cast<short>(POLLIN | (want_write ? POLLOUT : 0)), 0},
                       {wakeup_.get(), POLLIN, 0}};
     const int ready = ::poll(waits, 2, deadline.PollTimeoutMillis());
     if (ready < 0 && errno != EINTR) return ErrnoError(errno, "waiting for the sandbox");
-    if (ready == 0) return Err(ErrorCode::kTimeout, "the sandbox did not answer in time");
+    if (ready == 0) return Late();
     if ((waits[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) return Ready::kReadable;
     if ((waits[0].revents & POLLOUT) != 0) return Ready::kWritable;
     // A wakeup for a token of an earlier call, or none at all.
@@ -52,6 +62,8 @@ Status ControlChannel::ReadSome() {
   const ssize_t size = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return {};
   if (size <= 0) return Lost();
+  if (decoder_.pending_bytes() > kMaxPendingBytes)
+    return Err(ErrorCode::kProtocol, "the worker sends without an end and takes nothing");
   return decoder_.Feed({buffer.data(), static_cast<std::size_t>(size)});
 }
 

@@ -14,7 +14,8 @@
 
 namespace cofferdam::sandbox {
 
-/// Used by one thread at a time. After an error other than kTimeout and kCancelled it is broken.
+/// Used by one thread at a time. After an error it is broken, but for a Receive that ended with
+/// kTimeout or kCancelled.
 class ControlChannel {
  public:
   /// `socket` is the host's end of the stream.
@@ -24,7 +25,8 @@ class ControlChannel {
   Result<StartReport> ReceiveStartReport(Deadline deadline);
 
   /// While the socket is full, what the worker sends is taken in, so that both cannot wait for each
-  /// other.
+  /// other; kProtocol when that is more than any worker may send. `frame` fits into
+  /// protocol::kMaxFrameBytes (CHECKed).
   Status Send(const protocol::v1::HostFrame& frame, Deadline deadline);
 
   /// The next message. kTimeout, kCancelled (the token), kSandboxLost (the stream ended) or

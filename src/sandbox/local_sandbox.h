@@ -1,15 +1,15 @@
 // A sandbox on this machine: a worker that the launcher made, its channel and its control group.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "sandbox/cgroup.h"
-#include "sandbox/control_channel.h"
 #include "sandbox/launcher.h"
+#include "sandbox/operation_client.h"
 #include "sandbox/sandbox.h"
 #include "sandbox/spec.h"
 
@@ -46,6 +46,7 @@ class LocalSandbox final : public Sandbox {
   /// The worker's pid on the host.
   pid_t worker_pid() const { return pid_; }
 
+  /// A worker that does not answer in time is taken for lost.
   Status Ping(Deadline deadline) override;
   Result<ExecResult> Exec(const ExecRequest& request, const OutputSink& sink,
                           std::stop_token stop) override;
@@ -65,24 +66,15 @@ class LocalSandbox final : public Sandbox {
   Status Thaw();
 
  private:
-  /// What a stream operation yields beside its output.
-  using DataSink = std::function<void(protocol::v1::OpChannel, std::string_view)>;
-  struct Operation;
-
   LocalSandbox(SandboxSpec spec, ControlChannel channel)
-      : spec_(std::move(spec)), channel_(std::move(channel)) {}
-  std::string NextId();
+      : spec_(std::move(spec)), client_(std::move(channel)) {}
   Result<protocol::v1::OpExit> RunOperation(protocol::v1::OpStart start, std::string_view input,
-                                            const DataSink& sink, const std::stop_token& stop);
-  Status SendRequest(protocol::v1::ControlRequest request);
-  Status HandleData(const protocol::v1::OpFrame& frame, const DataSink& sink, Operation& operation);
-  Status HandleResponse(const protocol::v1::ControlResponse& response, Operation& operation);
-  Status SendNextChunk(Operation& operation);
-  Result<protocol::v1::OpExit> FinishOperation(Operation& operation, const DataSink& sink,
-                                               const std::stop_token& stop);
+                                            const OperationClient::DataSink& sink,
+                                            std::optional<std::chrono::milliseconds> patience,
+                                            const std::stop_token& stop);
   Result<protocol::v1::ControlResponse> Unary(protocol::v1::ControlRequest request);
-  /// Marks the sandbox as lost, ends it and gives the error that says why.
-  Error Lose(const Error& cause);
+  /// A failed call's error, after ending the sandbox when no other call can succeed.
+  Error Failed(const Error& cause);
   CgroupEvents EventsOrNone();
 
   SandboxSpec spec_;
@@ -93,8 +85,7 @@ class LocalSandbox final : public Sandbox {
   StartTimes times_;
 
   std::mutex operations_;  // held for a whole operation; guards what follows
-  ControlChannel channel_;
-  std::uint64_t next_id_ = 1;
+  OperationClient client_;
   std::optional<Error> lost_;
 
   std::mutex end_;  // guards the end of the processes
