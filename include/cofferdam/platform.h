@@ -76,6 +76,8 @@ class Runtime {
   /// With an empty `options.state`: COFFERDAM_STATE_DIR, else $XDG_STATE_HOME/cofferdam, else
   /// ~/.local/state/cofferdam.
   static Result<Runtime> Open(PlatformOptions options);
+  /// The same in a platform that is open already.
+  static Result<Runtime> Open(Platform platform);
 
   Platform& platform() { return platform_; }
   Workspace& workspace() { return workspace_; }

@@ -33,7 +33,7 @@ std::string MountText(const Mount& mount);
 struct Settings {
   /// "anthropic" or "scripted".
   std::optional<std::string> provider = {};
-  /// The provider's name of the model.
+  /// The provider's name of the model, or "provider/model" where no provider is set.
   std::optional<std::string> model = {};
   /// Where the provider's API is, instead of its own address.
   std::optional<std::string> base_url = {};

@@ -12,7 +12,7 @@ std::string_view ErrorCodeName(ErrorCode code) {
 #define COFFERDAM_ERROR_CODE(identifier, text) \
   case ErrorCode::identifier:                  \
     return text;
-#include "base/error_codes.inc"
+#include <cofferdam/error_codes.inc>
 #undef COFFERDAM_ERROR_CODE
   }
   CHECK(false && "an error code without a name");

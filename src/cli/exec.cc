@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "base/error.h"
 #include "cli/exit_codes.h"
 #include "cli/program.h"
 #include "sys/fd.h"
@@ -67,7 +68,7 @@ void AddExecCommand(CLI::App& app, Program& program) {
   const auto flags = std::make_shared<ExecFlags>();
   AddWorkspaceFlag(*command, flags->workspace);
   command->add_flag("-i,--stdin", flags->take_stdin, "Give it what comes on standard input");
-  AddSettingFlags(*command, flags->options.settings);
+  AddSandboxFlags(*command, flags->options.settings);
   command->add_option("command", flags->options.argv, "The command, after --")->required();
   command->callback(
       [flags, &program] { program.action = [flags, &program] { return Exec(program, *flags); }; });

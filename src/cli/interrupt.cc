@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "base/check.h"
+#include "base/error.h"
 
 namespace cofferdam::cli {
 namespace {

@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "cli/exit_codes.h"
 #include "cli/interrupt.h"
 #include "cli/program.h"

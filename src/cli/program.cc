@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "base/error.h"
 #include "platform/config.h"
 #include "platform/settings.h"
 
@@ -32,14 +33,6 @@ std::string FlagFor(const platform::SettingKey& key) {
   return flag;
 }
 
-std::string HelpFor(const platform::SettingKey& key) {
-  if (std::holds_alternative<platform::MountsKey>(key.value))
-    return "SRC:/mnt/NAME[:rw]: show a place of the host in the sandbox; may be repeated";
-  if (std::holds_alternative<platform::NamesKey>(key.value))
-    return "A layer of the sandbox that may be missing; may be repeated";
-  return "The setting " + std::string(key.name);
-}
-
 /// Throws what CLI11 wants to be thrown for a bad value.
 void Require(const Status& status) {
   if (!status) throw CLI::ValidationError(status.error().ToString());
@@ -60,8 +53,8 @@ void AddSettingFlag(CLI::App& command, Settings& settings, const platform::Setti
                     [set](const std::vector<std::string>& values) {
                       for (const std::string& value : values) set(value);
                     },
-                    HelpFor(key))
-              : command.add_option_function<std::string>(FlagFor(key), set, HelpFor(key));
+                    std::string(key.help))
+              : command.add_option_function<std::string>(FlagFor(key), set, std::string(key.help));
   if (is_list) option->allow_extra_args(false);
   option->group("Settings");
 }
@@ -103,6 +96,11 @@ void AddWorkspaceFlag(CLI::App& command, std::string& workspace) {
 void AddSettingFlags(CLI::App& command, Settings& settings) {
   for (const platform::SettingKey& key : platform::SettingTable())
     AddSettingFlag(command, settings, key);
+}
+
+void AddSandboxFlags(CLI::App& command, Settings& settings) {
+  for (const platform::SettingKey& key : platform::SettingTable())
+    if (key.of_sandbox) AddSettingFlag(command, settings, key);
 }
 
 void PrintJson(const json::Json& value) {

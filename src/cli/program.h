@@ -41,6 +41,8 @@ void AddWorkspaceFlag(CLI::App& command, std::string& workspace);
 /// Adds a flag for every setting; what the user gives is put into `settings`, which must outlive
 /// the reading of the command line.
 void AddSettingFlags(CLI::App& command, Settings& settings);
+/// The same for those settings that matter without an agent.
+void AddSandboxFlags(CLI::App& command, Settings& settings);
 
 /// A line of JSON on standard output.
 void PrintJson(const json::Json& value);

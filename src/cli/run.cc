@@ -4,6 +4,7 @@
 #include <iostream>
 #include <memory>
 
+#include "base/error.h"
 #include "cli/exit_codes.h"
 #include "cli/program.h"
 #include "cli/terminal.h"

@@ -132,7 +132,7 @@ Result<ScriptedCall> ReadCall(const Json& object) {
 std::optional<ErrorCode> ErrorCodeFromName(std::string_view name) {
 #define COFFERDAM_ERROR_CODE(identifier, text) \
   if (name == text) return ErrorCode::identifier;
-#include "base/error_codes.inc"
+#include <cofferdam/error_codes.inc>
 #undef COFFERDAM_ERROR_CODE
   return std::nullopt;
 }

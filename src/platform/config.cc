@@ -7,6 +7,7 @@
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
 
+#include "base/error.h"
 #include "base/utf8.h"
 #include "platform/settings.h"
 #include "sys/file.h"

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "base/error.h"
 #include "sys/file.h"
 
 namespace cofferdam::platform {

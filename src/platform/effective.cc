@@ -2,9 +2,13 @@
 
 #include <chrono>
 
+#include "base/error.h"
+
 namespace cofferdam::platform {
 namespace {
 
+/// The provider that needs no model, no key and no network.
+constexpr const char* kScripted = "scripted";
 constexpr std::int64_t kDefaultCommandTimeoutSeconds = 300;
 
 sandbox::Limits LimitsFor(const Settings& settings) {
@@ -36,14 +40,21 @@ Result<sandbox::LayerSet> LayersOf(const std::vector<std::string>& names) {
 
 }  // namespace
 
-std::string ProviderOf(const Settings& settings) { return settings.provider.value_or("scripted"); }
+ModelReference ModelOf(const Settings& settings) {
+  const std::string model = settings.model.value_or("");
+  if (settings.provider) return {*settings.provider, model};
+  if (const std::size_t slash = model.find('/'); slash != std::string::npos)
+    return {model.substr(0, slash), model.substr(slash + 1)};
+  return {kScripted, model};
+}
 
 Result<agent::LoopOptions> LoopOptionsFor(const Settings& settings) {
   agent::LoopOptions options;
-  if (!settings.model && ProviderOf(settings) != "scripted")
-    return Err(ErrorCode::kConfig, "the provider '" + ProviderOf(settings) + "' needs a model",
+  const ModelReference reference = ModelOf(settings);
+  if (reference.model.empty() && reference.provider != kScripted)
+    return Err(ErrorCode::kConfig, "the provider '" + reference.provider + "' needs a model",
                "name one with --model, or set it for the workspace");
-  options.model = settings.model.value_or("scripted");
+  options.model = reference.model.empty() ? kScripted : reference.model;
   options.system = SandboxPrompt();
   if (settings.system_prompt) options.system += "\n\n" + *settings.system_prompt;
   if (settings.max_turns) options.max_turns = *settings.max_turns;

@@ -24,8 +24,16 @@ Result<agent::LoopOptions> LoopOptionsFor(const Settings& settings);
 Result<sandbox::SandboxSpec> SandboxSpecFor(const Settings& settings, const std::string& folder,
                                             const std::string& state_directory);
 
-/// The provider's name: "scripted" unless set.
-std::string ProviderOf(const Settings& settings);
+/// Who is asked.
+struct ModelReference {
+  std::string provider;
+  /// Empty when the settings name none.
+  std::string model;
+};
+
+/// The provider and the model of the settings. A model that is written "provider/model" names its
+/// provider, unless the settings do; without either the provider is "scripted".
+ModelReference ModelOf(const Settings& settings);
 
 /// What a model is told before a workspace's own prompt: where it is and what it has.
 std::string_view SandboxPrompt();

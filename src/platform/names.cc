@@ -2,6 +2,7 @@
 
 #include <cofferdam/platform.h>
 
+#include "base/error.h"
 #include "base/id.h"
 
 namespace cofferdam {

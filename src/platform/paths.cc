@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <string_view>
 
+#include "base/error.h"
+
 namespace cofferdam::platform {
 namespace {
 

@@ -1,7 +1,9 @@
 #include <cofferdam/platform.h>
 
+#include "base/error.h"
 #include "model/factory.h"
 #include "platform/config.h"
+#include "platform/effective.h"
 #include "platform/platform_state.h"
 #include "sys/file.h"
 
@@ -39,7 +41,7 @@ Result<sandbox::Launcher*> Platform::State::Launcher() {
 
 Result<std::unique_ptr<model::Provider>> Platform::State::MakeProvider(const Settings& settings,
                                                                        const std::string& script) {
-  model::ProviderConfig config{.name = settings.provider.value_or("scripted"),
+  model::ProviderConfig config{.name = platform::ModelOf(settings).provider,
                                .base_url = settings.base_url.value_or(""),
                                .script_path = script};
   if (const auto key = api_keys_.find(config.name); key != api_keys_.end())
@@ -104,6 +106,10 @@ Result<Runtime> Runtime::Open(PlatformOptions options) {
     ASSIGN_OR_RETURN(options.state, DefaultStateDirectory());
   }
   ASSIGN_OR_RETURN(Platform platform, Platform::Open(std::move(options)));
+  return Open(std::move(platform));
+}
+
+Result<Runtime> Runtime::Open(Platform platform) {
   auto workspace = platform.GetWorkspace(kDefaultWorkspace);
   if (!workspace && workspace.error().code == ErrorCode::kNotFound) {
     workspace = platform.CreateWorkspace(kDefaultWorkspace);

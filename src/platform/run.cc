@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "base/check.h"
+#include "base/error.h"
 #include "base/id.h"
 #include "base/utf8.h"
 #include "platform/effective.h"
@@ -155,7 +156,7 @@ agent::LoopResult Run::State::Work() {
   };
   auto session = OpenSession();
   if (!session) return failed(session.error());
-  const std::string model = platform::ProviderOf(settings_) + "/" + loop_options_.model;
+  const std::string model = platform::ModelOf(settings_).provider + "/" + loop_options_.model;
   if (auto started = record_->Append(record::RunStarted(model, options_.message)); !started)
     return failed(started.error());
   const agent::ToolSet tools = agent::SandboxTools();

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/error.h"
+
 namespace cofferdam::platform {
 
 SessionTurns::Place SessionTurns::Enter(const std::string& session) {

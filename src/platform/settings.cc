@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 
+#include "base/error.h"
 #include "sandbox/spec.h"
 
 namespace cofferdam {
@@ -17,20 +18,35 @@ struct Overloaded : Fs... {
 
 constexpr std::int64_t kDaySeconds = 24 * 60 * 60;
 
+constexpr bool kOfAgent = false;
+constexpr bool kOfSandbox = true;
+
 constexpr std::array kTable = {
-    SettingKey{"provider", TextKey{&Settings::provider}},
-    SettingKey{"model", TextKey{&Settings::model}},
-    SettingKey{"base_url", TextKey{&Settings::base_url}},
-    SettingKey{"system_prompt", TextKey{&Settings::system_prompt}},
-    SettingKey{"max_turns", NumberKey{&Settings::max_turns, 1, 10'000}},
-    SettingKey{"max_tokens", NumberKey{&Settings::max_tokens, 1, 1'000'000}},
-    SettingKey{"run_timeout_s", NumberKey{&Settings::run_timeout_s, 0, 7 * kDaySeconds}},
-    SettingKey{"command_timeout_s", NumberKey{&Settings::command_timeout_s, 1, kDaySeconds}},
-    SettingKey{"memory_mib", NumberKey{&Settings::memory_mib, 16, 4 << 20}},
-    SettingKey{"max_processes", NumberKey{&Settings::max_processes, 4, 4 << 20}},
-    SettingKey{"cpu_percent", NumberKey{&Settings::cpu_percent, 0, 100 * 4096}},
-    SettingKey{"mounts", MountsKey{&Settings::mounts}},
-    SettingKey{"allow_missing", NamesKey{&Settings::allow_missing}},
+    SettingKey{"provider", "Who answers: anthropic or scripted", kOfAgent,
+               TextKey{&Settings::provider}},
+    SettingKey{"model", "The model; without a provider also PROVIDER/MODEL", kOfAgent,
+               TextKey{&Settings::model}},
+    SettingKey{"base_url", "Where the provider's API is", kOfAgent, TextKey{&Settings::base_url}},
+    SettingKey{"system_prompt", "What the model is told before everything else", kOfAgent,
+               TextKey{&Settings::system_prompt}},
+    SettingKey{"max_turns", "Model calls in one run", kOfAgent,
+               NumberKey{&Settings::max_turns, 1, 10'000}},
+    SettingKey{"max_tokens", "Tokens in one answer of the model", kOfAgent,
+               NumberKey{&Settings::max_tokens, 1, 1'000'000}},
+    SettingKey{"run_timeout_s", "Seconds for the whole run; 0 is no limit", kOfAgent,
+               NumberKey{&Settings::run_timeout_s, 0, 7 * kDaySeconds}},
+    SettingKey{"command_timeout_s", "Seconds for one command", kOfSandbox,
+               NumberKey{&Settings::command_timeout_s, 1, kDaySeconds}},
+    SettingKey{"memory_mib", "Memory of the sandbox in MiB", kOfSandbox,
+               NumberKey{&Settings::memory_mib, 16, 4 << 20}},
+    SettingKey{"max_processes", "Processes in the sandbox", kOfSandbox,
+               NumberKey{&Settings::max_processes, 4, 4 << 20}},
+    SettingKey{"cpu_percent", "Processor time in percent of one; 0 is no limit", kOfSandbox,
+               NumberKey{&Settings::cpu_percent, 0, 100 * 4096}},
+    SettingKey{"mounts", "SRC:/mnt/NAME[:rw]: shows a place of the host in the sandbox", kOfSandbox,
+               MountsKey{&Settings::mounts}},
+    SettingKey{"allow_missing", "A layer of the sandbox that may be missing", kOfSandbox,
+               NamesKey{&Settings::allow_missing}},
 };
 
 std::unexpected<Error> Wrong(std::string_view key, const std::string& must) {

@@ -40,6 +40,10 @@ struct MountsKey {
 
 struct SettingKey {
   std::string_view name;
+  /// One line, for a person.
+  std::string_view help;
+  /// It is about the sandbox, so it matters to a command without an agent too.
+  bool of_sandbox;
   std::variant<TextKey, NumberKey, NamesKey, MountsKey> value;
 };
 

@@ -10,6 +10,7 @@
 
 #include <cofferdam/platform.h>
 
+#include "base/error.h"
 #include "base/id.h"
 #include "json/fields.h"
 #include "json/json.h"

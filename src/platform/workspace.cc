@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/error.h"
 #include "base/id.h"
 #include "platform/directory_lock.h"
 #include "platform/effective.h"
