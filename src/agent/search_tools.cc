@@ -21,6 +21,12 @@ ToolOutcome Cut(std::string text, const ToolContext& context, bool more_exist,
   return outcome;
 }
 
+/// What stands before a path below `start` to make it one that the other tools take.
+std::string PrefixFor(const std::string& start) {
+  if (start.empty() || start == ".") return "";
+  return start.ends_with('/') ? start : start + "/";
+}
+
 class GrepTool final : public Tool {
  public:
   GrepTool()
@@ -62,7 +68,13 @@ class GrepTool final : public Tool {
         .context_lines = static_cast<std::uint32_t>(arguments.IntegerOr("context", 0)),
         .max_matches = static_cast<std::uint32_t>(arguments.IntegerOr("limit", 100))};
     ASSIGN_OR_RETURN(sandbox::Sandbox * sandbox, context.sandbox());
-    ASSIGN_OR_RETURN(const sandbox::GrepResult result, sandbox->Grep(request, context.stop));
+    ASSIGN_OR_RETURN(const auto start, sandbox->Stat(request.path));
+    ASSIGN_OR_RETURN(sandbox::GrepResult result, sandbox->Grep(request, context.stop));
+    // A file that was named itself comes back under its name, what is below a directory without it.
+    if (start && start->kind != sandbox::FileKind::kFile)
+      for (sandbox::GrepLine& line : result.lines)
+        if (start->kind == sandbox::FileKind::kDirectory || line.path != request.path)
+          line.path = PrefixFor(request.path) + line.path;
     return result.lines.empty()
                ? ToolOutcome{.content = "No matches.\n"}
                : Cut(FormatGrep(result, request.context_lines > 0), context, result.truncated,
@@ -75,7 +87,7 @@ class FindTool final : public Tool {
   FindTool()
       : Tool("find",
              "Finds files by name. The pattern is a shell glob: *.cc fits names at any depth, "
-             "src/**/*.h fits paths. Answers with paths relative to where it looked.",
+             "src/**/*.h fits paths below where it looks. Answers with paths that read takes.",
              {{.name = "pattern", .description = "The glob.", .required = true},
               {.name = "path", .description = "Where to look. Default /workspace."},
               {.name = "limit",
@@ -93,7 +105,8 @@ class FindTool final : public Tool {
     ASSIGN_OR_RETURN(sandbox::Sandbox * sandbox, context.sandbox());
     ASSIGN_OR_RETURN(const sandbox::FindResult result, sandbox->Find(request, context.stop));
     std::string text;
-    for (const std::string& path : result.paths) text += ToValidUtf8(path) + "\n";
+    for (const std::string& path : result.paths)
+      text += ToValidUtf8(PrefixFor(request.path) + path) + "\n";
     return text.empty() ? ToolOutcome{.content = "No files found.\n"}
                         : Cut(std::move(text), context, result.truncated,
                               "narrow the pattern or the path, or raise limit");
