@@ -9,6 +9,7 @@
 #include "cli/program.h"
 #include "cli/terminal.h"
 #include "model/message.h"
+#include "sessions/transcript.h"
 
 namespace cofferdam::cli {
 namespace {
@@ -59,7 +60,7 @@ struct BlockPrinter {
 };
 
 Status ShowEntry(const std::string& text) {
-  ASSIGN_OR_RETURN(const json::Json entry, json::Parse(text, {.max_bytes = text.size()}));
+  ASSIGN_OR_RETURN(const json::Json entry, json::Parse(text, sessions::kLineLimits));
   const auto stored = entry.find("message");
   if (stored == entry.end()) return {};
   ASSIGN_OR_RETURN(const model::Message message, model::MessageFromJson(*stored));
