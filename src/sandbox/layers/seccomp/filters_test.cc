@@ -5,6 +5,7 @@
 #include <linux/audit.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <seccomp.h>
 #include <sys/socket.h>
 
@@ -137,6 +138,12 @@ TEST_P(ToolFilter, AllowsLimitsAndPriorityOnlyOnOneself) {
   EXPECT_EQ(Answer("sched_setaffinity", 1), Errno(EPERM));
   EXPECT_EQ(Answer("sched_setscheduler", 1), Errno(EPERM));
   EXPECT_EQ(Answer("ioprio_set", 1, 1), Errno(EPERM));
+  EXPECT_EQ(Answer("ioprio_set", 1, 0), kAllowed);
+  // Nor on everything of a user or a group, of which the worker is a part.
+  for (const std::uint64_t group_or_user : {1, 2})
+    EXPECT_EQ(Answer("setpriority", group_or_user, 0), Errno(EPERM));
+  for (const std::uint64_t group_or_user : {2, 3})
+    EXPECT_EQ(Answer("ioprio_set", group_or_user, 0), Errno(EPERM));
 }
 
 TEST_P(ToolFilter, AllowsSocketsOfHarmlessFamiliesAndTypesOnly) {
@@ -146,6 +153,12 @@ TEST_P(ToolFilter, AllowsSocketsOfHarmlessFamiliesAndTypesOnly) {
   EXPECT_EQ(Answer("socket", AF_NETLINK, SOCK_RAW, 0), kAllowed);
   EXPECT_EQ(Answer("socket", AF_NETLINK, SOCK_RAW, 6), Errno(EPERM));
   EXPECT_EQ(Answer("socket", AF_NETLINK, SOCK_DGRAM, 6), Errno(EAFNOSUPPORT));
+  EXPECT_EQ(Answer("socket", AF_INET, SOCK_STREAM, IPPROTO_TCP), kAllowed);
+  EXPECT_EQ(Answer("socket", AF_INET, SOCK_DGRAM, IPPROTO_ICMP), kAllowed);
+  EXPECT_EQ(Answer("socket", AF_INET, SOCK_STREAM, IPPROTO_SCTP), Errno(EPROTONOSUPPORT));
+  EXPECT_EQ(Answer("socket", AF_INET6, SOCK_STREAM, IPPROTO_MPTCP), Errno(EPROTONOSUPPORT));
+  EXPECT_EQ(Answer("socket", AF_INET, SOCK_DCCP, 0), Errno(EPROTONOSUPPORT));
+  EXPECT_EQ(Answer("socket", AF_INET, SOCK_SEQPACKET, 0), Errno(EPROTONOSUPPORT));
   EXPECT_EQ(Answer("socket", AF_INET, SOCK_RAW, 1), Errno(EPERM));
   EXPECT_EQ(Answer("socket", AF_INET, SOCK_RAW | SOCK_NONBLOCK, 1), Errno(EPERM));
   for (const int family : {AF_PACKET, AF_VSOCK, AF_ALG, AF_BLUETOOTH, AF_KEY, AF_XDP, AF_TIPC})

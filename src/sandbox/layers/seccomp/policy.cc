@@ -5,7 +5,9 @@
 #include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <sys/personality.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -441,6 +443,14 @@ constexpr std::uint32_t kNamespaceFlags = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_
                                           CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
                                           CLONE_NEWNET;
 
+// Others (SCTP, DCCP, L2TP, …) would have the kernel load a module for whoever asks.
+std::vector<std::uint32_t> InternetProtocols() {
+  return {0, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_ICMPV6};
+}
+
+// As in linux/ioprio.h, which is no C++.
+constexpr std::uint32_t kIoprioWhoProcess = 1;
+
 // Calls whose arguments decide.
 std::vector<Rule> ConditionalRules() {
   const Action eperm = Fail(EPERM);
@@ -461,7 +471,12 @@ std::vector<Rule> ConditionalRules() {
       {"socket",
        {{{{0, kAllBits, {AF_NETLINK}}, {2, kAllBits, {NETLINK_ROUTE}}}, Allow()},
         {{{1, kSocketTypeMask, {SOCK_RAW, SOCK_PACKET}}}, eperm},
-        {{{0, kAllBits, {AF_UNIX, AF_INET, AF_INET6}}}, Allow()}},
+        {{{0, kAllBits, {AF_UNIX}}}, Allow()},
+        {{{0, kAllBits, {AF_INET, AF_INET6}},
+          {1, kSocketTypeMask, {SOCK_STREAM, SOCK_DGRAM}},
+          {2, kAllBits, InternetProtocols()}},
+         Allow()},
+        {{{0, kAllBits, {AF_INET, AF_INET6}}}, Fail(EPROTONOSUPPORT)}},
        Fail(EAFNOSUPPORT)},
       {"socketpair", {{{{0, kAllBits, {AF_UNIX}}}, Allow()}}, Fail(EAFNOSUPPORT)},
       {"personality", {{{{0, kAllBits, {0, kAllBits, ADDR_NO_RANDOMIZE}}}, Allow()}}, eperm},
@@ -470,8 +485,9 @@ std::vector<Rule> ConditionalRules() {
       only_on_oneself("sched_setattr", 0),
       only_on_oneself("sched_setparam", 0),
       only_on_oneself("sched_setscheduler", 0),
-      only_on_oneself("setpriority", 1),
-      only_on_oneself("ioprio_set", 1),
+      // 0 for a user or a group would be everything of that user, the worker too.
+      {"setpriority", {{{{0, kAllBits, {PRIO_PROCESS}}, {1, kAllBits, {0}}}, Allow()}}, eperm},
+      {"ioprio_set", {{{{0, kAllBits, {kIoprioWhoProcess}}, {1, kAllBits, {0}}}, Allow()}}, eperm},
       // Pipes with names and plain files; devices are refused by the kernel as well.
       {"mknod", {{{{1, S_IFMT, {0, S_IFREG, S_IFIFO, S_IFSOCK}}}, Allow()}}, eperm},
       {"mknodat", {{{{2, S_IFMT, {0, S_IFREG, S_IFIFO, S_IFSOCK}}}, Allow()}}, eperm},
