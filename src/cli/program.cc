@@ -41,7 +41,7 @@ void Require(const Status& status) {
 void AddSettingFlag(CLI::App& command, Settings& settings, const platform::SettingKey& key) {
   const bool is_list = std::holds_alternative<platform::MountsKey>(key.value) ||
                        std::holds_alternative<platform::NamesKey>(key.value);
-  const auto set = [&settings, &key, is_list](const std::string& value) {
+  const auto set = [&settings, &key](const std::string& value) {
     Settings one;
     Require(SetSetting(one, std::string(key.name), value));
     // Lists add up; of the rest the last one wins.
