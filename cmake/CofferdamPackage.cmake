@@ -22,6 +22,7 @@ configure_package_config_file(cmake/CofferdamConfig.cmake.in ${CMAKE_BINARY_DIR}
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/CofferdamConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/CofferdamConfig.cmake ${CMAKE_BINARY_DIR}/CofferdamConfigVersion.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Cofferdam)
+file(RELATIVE_PATH PREFIX_FROM_PC /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p)
 configure_file(cmake/cofferdam.pc.in ${CMAKE_BINARY_DIR}/cofferdam.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/cofferdam.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
