@@ -119,6 +119,14 @@ int AttachExtraMountsRoot(AttachedMounts& mounts) {
   return mounts.Attach(tree.get(), kExtraMounts);
 }
 
+// In the clone: goes on when the launcher has closed its end.
+void WaitForLauncher(sys::Pipe& gate) {
+  gate.write_end.Reset();
+  char byte;
+  while (gate.read_end.valid() && ::read(gate.read_end.get(), &byte, 1) < 0 && errno == EINTR) {
+  }
+}
+
 int MakeReadOnly(const char* target) {
   mount_attr attributes{};
   attributes.attr_set = MOUNT_ATTR_RDONLY;
@@ -212,11 +220,19 @@ class Launcher {
   Failure Launch(const std::vector<sys::UniqueFd>& fds, LaunchReply& reply, sys::UniqueFd& pidfd) {
     const Failure failure = AttachAll(fds, attached_);
     if (failure.step != Step::kNone) return failure;
+    // What is known of an undumpable process is the superuser's to see. A launcher that is not the
+    // superuser has to look before the clone has become that.
+    sys::Pipe gate;
+    if (::getuid() != 0) {
+      auto pipe = sys::NewPipe();
+      if (!pipe) return {Step::kClone, pipe.error().sys_errno};
+      gate = std::move(*pipe);
+    }
     std::uint64_t flags = WantedNamespaces();
-    auto child = CloneAsTenant(flags, fds);
+    auto child = CloneAsTenant(flags, fds, gate);
     if (!child) {
       flags &= ~MissingOptionalNamespaces(reply);
-      child = CloneAsTenant(flags, fds);
+      child = CloneAsTenant(flags, fds, gate);
     }
     if (!child) return {Step::kClone, child.error().sys_errno};
     reply.pid = child->pid;
@@ -279,7 +295,8 @@ class Launcher {
 
   // Under the tenant's effective ids, so that the kernel charges the tenant and accepts its id
   // maps.
-  Result<sys::Child> CloneAsTenant(std::uint64_t flags, const std::vector<sys::UniqueFd>& fds) {
+  Result<sys::Child> CloneAsTenant(std::uint64_t flags, const std::vector<sys::UniqueFd>& fds,
+                                   sys::Pipe& gate) {
     const bool is_root = ::getuid() == 0;
     if (is_root) {
       CHECK(::setresgid(static_cast<gid_t>(-1), request_.outer_gid, static_cast<gid_t>(-1)) == 0);
@@ -288,7 +305,10 @@ class Launcher {
     // The clone opens its own /proc files to write its maps; a change of ids forbade that.
     CHECK(::prctl(PR_SET_DUMPABLE, 1) == 0);
     auto child = sys::CloneProcess(flags);
-    if (child && child->pid == 0) BecomeSandbox(fds);
+    if (child && child->pid == 0) {
+      WaitForLauncher(gate);
+      BecomeSandbox(fds);
+    }
     if (is_root) {
       CHECK(::setresuid(static_cast<uid_t>(-1), 0, static_cast<uid_t>(-1)) == 0);
       CHECK(::setresgid(static_cast<gid_t>(-1), 0, static_cast<gid_t>(-1)) == 0);
