@@ -47,10 +47,18 @@ bool EnterOwnNamespaces(std::string_view names) {
   const std::string uid = std::to_string(::geteuid());
   const std::string gid = std::to_string(::getegid());
   if (::unshare(flags) != 0) return false;
-  if ((flags & CLONE_NEWUSER) == 0) return true;
-  return WriteFile("/proc/self/setgroups", "deny") &&
-         WriteFile("/proc/self/uid_map", uid + " " + uid + " 1") &&
-         WriteFile("/proc/self/gid_map", gid + " " + gid + " 1");
+  if ((flags & CLONE_NEWUSER) != 0 && !(WriteFile("/proc/self/setgroups", "deny") &&
+                                        WriteFile("/proc/self/uid_map", uid + " " + uid + " 1") &&
+                                        WriteFile("/proc/self/gid_map", gid + " " + gid + " 1")))
+    return false;
+  // Only a child is in the new pid namespace.
+  const pid_t pid = (flags & CLONE_NEWPID) != 0 ? ::fork() : 0;
+  if (pid > 0) {
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+  }
+  return pid == 0;
 }
 
 const Attack* Find(std::string_view name) {

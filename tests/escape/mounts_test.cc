@@ -1,0 +1,174 @@
+// What a sandbox's mounts withstand when everything else has failed: a process in the sandbox's own
+// user and mount namespaces with every capability there, no filter and no Landlock.
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <functional>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "fixture.h"
+#include "outside.h"
+#include "sys/file.h"
+
+namespace cofferdam::escape {
+namespace {
+
+std::string Told(long result) {
+  return result < 0 ? ::strerrorname_np(errno) : std::string("succeeded");
+}
+
+class MountAttacks : public EscapeTest {
+ protected:
+  /// What `work` says inside the user and mount namespaces of the worker.
+  static std::string Joined(const sandbox::LocalSandbox& sandbox,
+                            const std::function<std::string()>& work) {
+    const std::string proc = "/proc/" + std::to_string(sandbox.worker_pid()) + "/ns/";
+    return InChild([&]() -> std::string {
+      const auto user = sys::Open(proc + "user", O_RDONLY);
+      const auto mounts = sys::Open(proc + "mnt", O_RDONLY);
+      if (!user || !mounts) return std::string("opening: ") + ::strerrorname_np(errno);
+      if (::setns(user->get(), CLONE_NEWUSER) != 0 || ::setns(mounts->get(), CLONE_NEWNS) != 0)
+        return std::string("joining: ") + ::strerrorname_np(errno);
+      return work();
+    });
+  }
+
+  void SetUp() override {
+    EscapeTest::SetUp();
+    if (AsRoot()) return;
+    // For an ordinary user the way there ends before the first step.
+    const auto sandbox = Make();
+    ASSERT_NE(sandbox, nullptr);
+    EXPECT_EQ(Joined(*sandbox, [] { return std::string("joined"); }), "opening: EACCES");
+    NoteSkipped("attacks from inside the namespaces of the worker",
+                "an ordinary user cannot join them");
+    GTEST_SKIP() << "an ordinary user cannot join the namespaces of the worker";
+  }
+};
+
+TEST_F(MountAttacks, InheritedMountsStayReadOnlyForWhoeverJoins) {
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  for (const char* target : {"/", "/usr", "/mnt/attacks", "/dev/null"}) {
+    SCOPED_TRACE(target);
+    const auto remount = [&] {
+      return Told(::mount(nullptr, target, nullptr, MS_REMOUNT | MS_BIND, nullptr));
+    };
+    EXPECT_EQ(Joined(*sandbox, remount), "EPERM");
+    const auto clear = [&] {
+      mount_attr attributes{};
+      attributes.attr_clr = MOUNT_ATTR_RDONLY;
+      return Told(::mount_setattr(AT_FDCWD, target, 0, &attributes, sizeof(attributes)));
+    };
+    EXPECT_EQ(Joined(*sandbox, clear), "EPERM");
+  }
+}
+
+TEST_F(MountAttacks, InheritedMountsStayNosuidAndNodevForWhoeverJoins) {
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  for (const char* target : {"/workspace", "/mnt/attacks"}) {
+    SCOPED_TRACE(target);
+    for (const std::uint64_t attribute : {MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV}) {
+      const auto clear = [&] {
+        mount_attr attributes{};
+        attributes.attr_clr = attribute;
+        return Told(::mount_setattr(AT_FDCWD, target, 0, &attributes, sizeof(attributes)));
+      };
+      EXPECT_EQ(Joined(*sandbox, clear), "EPERM");
+    }
+  }
+}
+
+TEST_F(MountAttacks, InheritedMountsCannotBeTakenAwayByWhoeverJoins) {
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  for (const char* target : {"/usr", "/workspace", "/mnt/attacks", "/mnt", "/dev/null"}) {
+    SCOPED_TRACE(target);
+    EXPECT_EQ(Joined(*sandbox, [&] { return Told(::umount2(target, MNT_DETACH)); }), "EINVAL");
+    EXPECT_EQ(Joined(*sandbox, [&] { return Told(::umount2(target, 0)); }), "EINVAL");
+  }
+}
+
+// The sandbox's own /proc can be taken away; below it lies the one that made it possible.
+TEST_F(MountAttacks, UncoveringProcShowsNoProcess) {
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  const std::string seen = Joined(*sandbox, []() -> std::string {
+    if (::umount2("/proc", MNT_DETACH) != 0) return Told(-1);
+    const auto proc = sys::Open("/proc", O_RDONLY | O_DIRECTORY);
+    if (!proc) return Told(-1);
+    const auto names = sys::ListDirectory(proc->get());
+    if (!names || names->empty()) return "nothing is mounted there";
+    std::string numbers;
+    for (const std::string& name : *names)
+      if (name.find_first_not_of("0123456789") == std::string::npos) numbers += name + " ";
+    return "processes: " + numbers;
+  });
+  EXPECT_EQ(seen, "processes: ");
+}
+
+TEST_F(MountAttacks, UncoveringTmpShowsAnEmptyReadOnlyDirectory) {
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  for (const std::string directory : {"/tmp", "/run", "/dev/shm"}) {
+    SCOPED_TRACE(directory);
+    const std::string seen = Joined(*sandbox, [&]() -> std::string {
+      if (::umount2(directory.c_str(), MNT_DETACH) != 0) return Told(-1);
+      const auto below = sys::Open(directory, O_RDONLY | O_DIRECTORY);
+      const auto names = below ? sys::ListDirectory(below->get())
+                               : Result<std::vector<std::string>>(std::vector<std::string>{"?"});
+      if (!names || !names->empty()) return "there is something";
+      return Told(::mkdir((directory + "/new").c_str(), 0700));
+    });
+    EXPECT_EQ(seen, "EROFS");
+  }
+}
+
+dev_t DeviceOf(const std::string& path) {
+  struct stat info;
+  return ::stat(path.c_str(), &info) == 0 ? info.st_dev : 0;
+}
+
+TEST_F(MountAttacks, AMountInsideDoesNotReachTheHost) {
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  const std::string work = spec_.mounts[0].source;
+  const dev_t before = DeviceOf(work);
+  const std::string made =
+      Joined(*sandbox, [] { return Told(::mount("none", "/workspace", "tmpfs", 0, nullptr)); });
+  EXPECT_EQ(made, "succeeded");
+  EXPECT_EQ(DeviceOf(work), before);
+}
+
+TEST_F(MountAttacks, ControlAMountReachesANamespaceThatSharesIt) {
+  const std::string scratch = host().scratch_directory();
+  const std::string seen = InChild([&]() -> std::string {
+    const char* const path = scratch.c_str();
+    if (::unshare(CLONE_NEWNS) != 0 ||
+        ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) ||
+        ::mount(path, path, nullptr, MS_BIND, nullptr) != 0 ||
+        ::mount(nullptr, path, nullptr, MS_SHARED, nullptr) != 0)
+      return Told(-1);
+    const dev_t before = DeviceOf(scratch);
+    const std::string made = InChild([&] {
+      return ::unshare(CLONE_NEWNS) == 0 ? Told(::mount("none", path, "tmpfs", 0, nullptr))
+                                         : Told(-1);
+    });
+    if (made != "succeeded") return made;
+    return DeviceOf(scratch) != before ? "it is here" : "it is not here";
+  });
+  EXPECT_EQ(seen, "it is here");
+}
+
+}  // namespace
+}  // namespace cofferdam::escape

@@ -14,7 +14,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
-#include <functional>
+#include <utility>
 
 #include "base/check.h"
 #include "base/deadline.h"
@@ -115,6 +115,22 @@ bool ParentFallsTo(const std::vector<std::string>& arguments) {
   return fell;
 }
 
+std::string InChild(const std::function<std::string()>& work) {
+  auto answer = sys::NewPipe();
+  CHECK(answer.has_value());
+  const pid_t pid = ::fork();
+  CHECK(pid >= 0);
+  if (pid == 0) {
+    const bool told = sys::WriteAll(answer->write_end.get(), work()).has_value();
+    ::_exit(told ? 0 : 1);
+  }
+  answer->write_end.Reset();
+  auto text = sys::ReadAll(answer->read_end.get(), 1 << 20);
+  CHECK(text.has_value());
+  CHECK(::waitpid(pid, nullptr, 0) == pid);
+  return std::move(*text);
+}
+
 std::set<pid_t> ProcessesMarked(const std::string& mark) {
   return ProcessesThat([&](const std::string& pid) {
     const auto line = sys::ReadFile("/proc/" + pid + "/cmdline");
@@ -141,6 +157,10 @@ bool AllGone(const std::set<pid_t>& pids) {
     if (::poll(&waiting, 1, deadline.PollTimeoutMillis()) != 1) return false;
   }
   return true;
+}
+
+void KillAll(const std::set<pid_t>& pids) {
+  for (const pid_t pid : pids) ::kill(pid, SIGKILL);
 }
 
 bool HasCapability(int capability) {

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -31,6 +32,9 @@ OutsideRun RunOutside(const std::vector<std::string>& argv, const OutsideOptions
 /// parent has stopped or ended; true when it did either because of a signal. Everything is killed.
 bool ParentFallsTo(const std::vector<std::string>& argv);
 
+/// What `work` returns in a process of its own, which may put itself where the test must not be.
+std::string InChild(const std::function<std::string()>& work);
+
 /// "succeeded" or "errno NAME" out of what the attack program printed, or a signal.
 std::string Describe(const std::string& printed, int signal);
 
@@ -42,6 +46,8 @@ std::set<pid_t> ProcessesIn(std::uint64_t pid_namespace);
 std::uint64_t PidNamespaceOf(pid_t pid);
 /// Waits until a set of processes is gone, ended ones that wait for their parent included.
 bool AllGone(const std::set<pid_t>& pids);
+
+void KillAll(const std::set<pid_t>& pids);
 
 /// Has the test itself this capability (in the initial or whatever user namespace it is in)?
 bool HasCapability(int capability);

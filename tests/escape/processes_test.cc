@@ -1,0 +1,154 @@
+// Attacks on the processes that hold a sandbox together, and by processes that want to outlive it.
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "fixture.h"
+#include "outside.h"
+
+namespace cofferdam::escape {
+namespace {
+
+using sandbox::Layer;
+using testing::HasSubstr;
+
+class ProcessAttacks : public EscapeTest {
+ protected:
+  std::vector<std::string> Outside(const char* attack) {
+    return {host().attack_program(), attack, mark_};
+  }
+};
+
+TEST_F(ProcessAttacks, NoSignalReachesTheWorker) {
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  // The kernel takes the signals and drops them: this process is the first of its namespace.
+  EXPECT_EQ(Attack(*sandbox, {"signal_worker", "1"}).outcome, "succeeded");
+  ExpectWorking(*sandbox);
+}
+
+TEST_F(ProcessAttacks, ControlASignalReachesTheWorkerWithoutThePidNamespace) {
+  // Without one there is no /proc of its own, by which others are seen.
+  const auto sandbox = Make({Layer::kPidNamespace, Layer::kRoot, Layer::kCgroupNamespace});
+  ASSERT_NE(sandbox, nullptr);
+  const pid_t worker = sandbox->worker_pid();
+  EXPECT_FALSE(Attack(*sandbox, {"signal_worker", std::to_string(worker)}).result);
+  EXPECT_TRUE(AllGone({worker}));
+}
+
+TEST_F(ProcessAttacks, KillingEverythingLeavesTheSandboxUsable) {
+  auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  const Attempt attempt = Attack(*sandbox, {"kill_everything"});
+  EXPECT_FALSE(attempt.result);
+  EXPECT_THAT(attempt.outcome, HasSubstr("supervisor was killed"));
+  ExpectWorking(*sandbox);
+  EXPECT_THAT(ProcessesOf(*sandbox), testing::IsEmpty());
+  ExpectNothingSurvives(std::move(sandbox));
+}
+
+TEST_F(ProcessAttacks, ControlKillingEverythingWorksInAPidNamespaceOfItsOwn) {
+  if (Sysctl("user/max_user_namespaces", 1) == 0) {
+    NoteSkipped("control KillingEverything", "user/max_user_namespaces is 0");
+    GTEST_SKIP() << "user/max_user_namespaces is 0";
+  }
+  EXPECT_EQ(AttackOutside({"--own=user,pid", "kill_everything"}), "succeeded");
+}
+
+TEST_F(ProcessAttacks, AStoppedSupervisorEndsTheSandboxWhichSaysSo) {
+  auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  std::set<pid_t> processes;
+  const Attempt attempt = Attack(*sandbox, {"stop_supervisor"},
+                                 [&](const std::string&) { processes = ProcessesOf(*sandbox); },
+                                 {.timeout = std::chrono::milliseconds(100)}, {});
+  EXPECT_EQ(attempt.outcome, "succeeded");
+  ASSERT_FALSE(attempt.result);
+  EXPECT_EQ(attempt.result.error().code, ErrorCode::kSandboxLost);
+  EXPECT_THAT(attempt.result.error().message, HasSubstr("did not end when they were killed"));
+  EXPECT_FALSE(processes.empty());
+  EXPECT_TRUE(AllGone(processes));
+  ExpectNothingSurvives(std::move(sandbox));
+}
+
+TEST_F(ProcessAttacks, ControlASupervisorOutsideIsStopped) {
+  EXPECT_TRUE(ParentFallsTo(Outside("stop_supervisor")));
+  EXPECT_FALSE(ProcessesMarked(mark_).empty()) << "its daemon has survived";
+  KillAll(ProcessesMarked(mark_));
+}
+
+TEST_F(ProcessAttacks, AKilledSupervisorIsReportedAndNothingOfItsOperationSurvives) {
+  auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  const Attempt attempt = Attack(*sandbox, {"kill_supervisor"});
+  ASSERT_FALSE(attempt.result);
+  EXPECT_THAT(attempt.outcome, HasSubstr("supervisor was killed"));
+  ExpectWorking(*sandbox);
+  // Whatever is left was killed before the next operation could end.
+  EXPECT_TRUE(AllGone(ProcessesMarked(mark_)));
+  ExpectNothingSurvives(std::move(sandbox));
+}
+
+TEST_F(ProcessAttacks, ControlASupervisorOutsideIsKilled) {
+  EXPECT_TRUE(ParentFallsTo(Outside("kill_supervisor")));
+  EXPECT_FALSE(ProcessesMarked(mark_).empty()) << "its daemon has survived";
+  KillAll(ProcessesMarked(mark_));
+}
+
+TEST_F(ProcessAttacks, ADaemonDoesNotOutliveItsOperation) {
+  auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  EXPECT_EQ(Attack(*sandbox, {"daemon"}).outcome, "succeeded");
+  EXPECT_THAT(ProcessesOf(*sandbox), testing::IsEmpty());
+  ExpectNothingSurvives(std::move(sandbox));
+}
+
+TEST_F(ProcessAttacks, ADaemonDoesNotOutliveItsSandbox) {
+  auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  std::set<pid_t> processes;
+  const Attempt attempt = Attack(*sandbox, {"daemon_and_wait"},
+                                 [&](const std::string&) {
+                                   processes = ProcessesOf(*sandbox);
+                                   sandbox->Kill();
+                                 },
+                                 {}, {});
+  ASSERT_FALSE(attempt.result);
+  EXPECT_EQ(attempt.result.error().code, ErrorCode::kSandboxLost);
+  EXPECT_GE(processes.size(), 2u) << "the attack and its daemon were there";
+  EXPECT_TRUE(AllGone(processes));
+}
+
+TEST_F(ProcessAttacks, ControlADaemonOutsideOutlivesItsParent) {
+  EXPECT_EQ(AttackOutside({"daemon"}), "succeeded");
+  EXPECT_FALSE(ProcessesMarked(mark_).empty());
+  KillAll(ProcessesMarked(mark_));
+}
+
+TEST_F(ProcessAttacks, SharedMemoryOfAnotherSandboxIsNotThere) {
+  const std::string key = std::to_string(::getpid());
+  const auto first = Make();
+  const auto second = Make();
+  ASSERT_TRUE(first != nullptr && second != nullptr);
+  EXPECT_EQ(Attack(*first, {"share_memory", key}).outcome, "succeeded");
+  EXPECT_EQ(Attack(*second, {"attach_shared_memory", key}).outcome, "errno ENOENT");
+}
+
+TEST_F(ProcessAttacks, ControlSharedMemoryIsFoundWithoutTheIpcNamespace) {
+  const std::string key = std::to_string(::getpid());
+  const auto first = Make({Layer::kIpcNamespace});
+  const auto second = Make({Layer::kIpcNamespace});
+  ASSERT_TRUE(first != nullptr && second != nullptr);
+  EXPECT_EQ(Attack(*first, {"share_memory", key}).outcome, "succeeded");
+  EXPECT_EQ(Attack(*second, {"attach_shared_memory", key}).outcome, "succeeded");
+}
+
+}  // namespace
+}  // namespace cofferdam::escape
