@@ -27,12 +27,19 @@ struct DirCloser {
 // A depth that no honest tree has; deeper ones are refused instead of exhausting the stack.
 constexpr int kMaxTreeDepth = 4096;
 
+int OpenForRemoval(int directory, const std::string& name) {
+  return ::openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
 Status RemoveTreeAt(int directory, const std::string& name, dev_t device, int depth) {
   if (::unlinkat(directory, name.c_str(), 0) == 0 || errno == ENOENT) return {};
   if (errno != EISDIR && errno != EPERM) return ErrnoError(errno, Quoted("removing", name));
   if (depth > kMaxTreeDepth) return Err(ErrorCode::kTooLarge, Quoted("too deep to remove:", name));
-  const int raw =
-      ::openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  int raw = OpenForRemoval(directory, name);
+  // An agent can take its owner's rights away, but not the right to give them back.
+  if (raw < 0 && errno == EACCES &&
+      ::fchmodat(directory, name.c_str(), 0700, AT_SYMLINK_NOFOLLOW) == 0)
+    raw = OpenForRemoval(directory, name);
   if (raw < 0) return ErrnoError(errno, Quoted("opening to remove", name));
   const UniqueFd child(raw);
   ASSIGN_OR_RETURN(const struct stat info, Stat(child.get()));

@@ -1,6 +1,8 @@
 #include "sys/file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -62,6 +64,28 @@ TEST(RemoveTree, RemovesEverythingBelowAndNothingThatASymlinkPointsTo) {
   ASSERT_TRUE(RemoveTree(dir.get(), "tree"));
   EXPECT_EQ(*ListDirectory(dir.get()), std::vector<std::string>{"kept"});
   EXPECT_TRUE(RemoveTree(dir.get(), "tree"));
+}
+
+TEST(RemoveTree, RemovesDirectoriesWhoseOwnerMayNotEnterThem) {
+  const TempDir temp;
+  ASSERT_TRUE(MakeDirectories(temp / "tree/closed", 0700));
+  Put(temp / "tree/closed/file", "x");
+  ASSERT_EQ(::chmod((temp / "tree/closed").c_str(), 0), 0);
+  ASSERT_EQ(::chown(temp.path().c_str(), 65534, 65534) == 0 || ::geteuid() != 0, true);
+  for (const char* name : {"tree", "tree/closed", "tree/closed/file"})
+    ASSERT_TRUE(::lchown((temp / name).c_str(), 65534, 65534) == 0 || ::geteuid() != 0);
+  // The superuser enters everything, so the question is asked as somebody else.
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    if (::geteuid() == 0 &&
+        (::setresgid(65534, 65534, 65534) != 0 || ::setresuid(65534, 65534, 65534) != 0))
+      ::_exit(2);
+    const auto dir = Open(temp.path(), O_RDONLY | O_DIRECTORY);
+    ::_exit(dir && RemoveTree(dir->get(), "tree") ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(ListDirectory, NamesEveryEntryOnce) {
