@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <functional>
+#include <future>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -76,7 +77,8 @@ class OperationClientTest : public testing::Test {
   OperationClient client_;
   std::string output_;
   std::function<void()> on_output_;
-  std::optional<std::chrono::milliseconds> patience_;
+  // Only a test that has failed waits so long.
+  std::optional<std::chrono::milliseconds> patience_ = std::chrono::seconds(30);
 };
 
 TEST_F(OperationClientTest, GivesOutputAndExit) {
@@ -124,6 +126,19 @@ TEST_F(OperationClientTest, WaitsForTheAnswerToAChunkThatCameTooLate) {
       Command(true), std::string(150'000, 'x'));
   ASSERT_TRUE(exit) << exit.error().ToString();
   EXPECT_EQ(exit->exit_code(), 3);
+  ExpectInStep();
+}
+
+TEST_F(OperationClientTest, SendsNoMoreInputAfterARefusedChunk) {
+  const auto exit = Run(
+      [&](const std::string& id) {
+        worker_.Send(Worker::Started(id));
+        const std::string chunk = worker_.Receive()->request().request_id();
+        worker_.Send(Worker::Failure(chunk, v1::ERROR_PROTOCOL));
+        worker_.Send(Worker::Exit(id, 1, 3));
+      },
+      Command(true), std::string(150'000, 'x'));
+  ASSERT_TRUE(exit) << exit.error().ToString();
   ExpectInStep();
 }
 
@@ -344,16 +359,20 @@ TEST_F(OperationClientTest, GivesUpOnAWorkerThatTalksBeyondItsTime) {
 }
 
 TEST_F(OperationClientTest, DoesNotChargeAWorkerForTheTimeOfOurOwnSink) {
-  patience_ = std::chrono::milliseconds(200);
+  patience_ = std::chrono::seconds(1);
+  std::promise<void> taken;
   on_output_ = [&] {
+    if (output_ != "one") return;
     // A sink that takes longer than the worker has.
-    const Deadline until = Deadline::After(std::chrono::milliseconds(400));
-    while (output_ == "one" && !until.Expired()) {
+    const Deadline until = Deadline::After(2 * *patience_);
+    while (!until.Expired()) {
     }
+    taken.set_value();
   };
   const auto exit = Run([&](const std::string& id) {
     worker_.Send(Worker::Started(id));
     worker_.Send(Worker::Data(id, 1, "one"));
+    taken.get_future().wait();
     worker_.Send(Worker::Data(id, 2, "two"));
     worker_.Send(Worker::Exit(id, 3, 0));
   });

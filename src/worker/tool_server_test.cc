@@ -545,7 +545,7 @@ TEST_F(ToolServerTest, AnswersARequestWhoseNameFillsAFrame) {
   Send(request);
   EXPECT_EQ(Answer("").ping().nonce(), 9u);
   v1::OpStart start = Shell("true");
-  start.mutable_exec()->set_cwd(std::string(900'000, 'x'));
+  start.mutable_exec()->set_cwd(std::string(1'048'000, 'x'));
   EXPECT_EQ(Run(start).exit.error().sys_errno(), ENAMETOOLONG);
 }
 
