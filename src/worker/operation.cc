@@ -243,6 +243,8 @@ bool Operation::CheckTime() {
 
 void Operation::OnChildEnded(int wait_status) {
   child_ended_ = true;
+  // The number may be another process's from now on.
+  pid_ = -1;
   wait_status_ = wait_status;
   ended_ = std::chrono::steady_clock::now();
   input_pipe_.Reset();

@@ -448,7 +448,9 @@ class ToolServer {
 
   void CollectFinished() {
     for (auto at = running_.begin(); at != running_.end();) {
-      if (!at->second->Finished()) {
+      // What a killed supervisor has left may still be on its way out; its operation ends with it.
+      const bool has_strays = at->second->LostItsChild() && !strays_must_be_gone_.is_never();
+      if (!at->second->Finished() || has_strays) {
         ++at;
         continue;
       }
