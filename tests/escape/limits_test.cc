@@ -98,6 +98,34 @@ TEST_F(LimitAttacks, ControlAMemoryBombSucceedsWithoutTheCgroup) {
   EXPECT_EQ(Attack(*sandbox, {"use_memory", "200"}).outcome, "succeeded");
 }
 
+// Tools can make themselves as worthy as the worker. What that costs them is their sandbox, which
+// says so; nobody else notices.
+TEST_F(LimitAttacks, AMemoryBombThatHidesHarmsItsOwnSandboxOnly) {
+  spec_.limits.memory_bytes = 48 << 20;
+  spec_.limits.tmp_bytes = 256 << 20;
+  const auto other = Make();
+  auto sandbox = Make();
+  ASSERT_TRUE(sandbox != nullptr && other != nullptr);
+  SKIP_WITHOUT_CGROUP(*sandbox, "attack MemoryBombThatHides");
+  const Attempt attempt = Attack(*sandbox, {"use_memory_of_nobody", "/tmp/file", "100"});
+  if (attempt.result) {
+    EXPECT_TRUE(attempt.result->out_of_memory);
+  } else {
+    EXPECT_EQ(attempt.result.error().code, ErrorCode::kSandboxLost);
+    EXPECT_THAT(attempt.outcome, HasSubstr("killed processes in it for memory"));
+  }
+  ExpectWorking(*other);
+  ExpectNothingSurvives(std::move(sandbox));
+}
+
+TEST_F(LimitAttacks, ControlAMemoryBombThatHidesSucceedsWithoutTheCgroup) {
+  spec_.limits.memory_bytes = 48 << 20;
+  spec_.limits.tmp_bytes = 256 << 20;
+  const auto sandbox = Make({Layer::kCgroup});
+  ASSERT_NE(sandbox, nullptr);
+  EXPECT_EQ(Attack(*sandbox, {"use_memory_of_nobody", "/tmp/file", "100"}).outcome, "succeeded");
+}
+
 TEST_F(LimitAttacks, FilesInTmpAreChargedToTheSandbox) {
   spec_.limits.memory_bytes = 48 << 20;
   spec_.limits.tmp_bytes = 256 << 20;
