@@ -13,7 +13,7 @@ Diagnosis Untried() {
   for (int i = 0; i < kLayerCount; ++i) {
     const auto layer = static_cast<Layer>(i);
     diagnosis.layers.push_back(
-        {layer, false, layer != Layer::kLandlock, "not tried: an earlier layer is missing", ""});
+        {layer, false, layer != Layer::kLandlock, "not tried: another layer is missing", ""});
   }
   return diagnosis;
 }

@@ -110,6 +110,12 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
 
   LaunchParts parts;
   const HostIdentity identity = ToolIdentity();
+  if (identity.uid == 0 || identity.gid == 0)
+    return Err(
+        ErrorCode::kLayerMissing,
+        "the sandbox layer 'identity' cannot be had: the superuser has no second uid and gid "
+        "here to run tools under",
+        "run as an ordinary user, or in a container with more than one id");
   parts.request.kind = RequestKind::kLaunch;
   parts.request.skip_layers = spec.skip_.bits();
   parts.request.optional_layers = optional.bits();

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <sstream>
 
 #include "sys/file.h"
 
@@ -51,10 +52,24 @@ std::unexpected<Error> Refused(const std::string& source, std::string_view why) 
 
 }  // namespace
 
+std::uint32_t PickToolId(std::string_view id_map) {
+  constexpr std::uint64_t kUnusedBySystemd = 1'879'048'192;
+  constexpr std::uint64_t kHighestOrdinary = 65'533;
+  std::uint64_t best = 0;
+  std::istringstream lines{std::string(id_map)};
+  for (std::uint64_t inside, outside, count; lines >> inside >> outside >> count;) {
+    if (count == 0 || inside > UINT32_MAX || count > UINT32_MAX) continue;
+    const std::uint64_t last = inside + count - 1;
+    if (inside <= kUnusedBySystemd && kUnusedBySystemd <= last) return kUnusedBySystemd;
+    if (inside <= kHighestOrdinary) best = std::max(best, std::min(last, kHighestOrdinary));
+  }
+  return static_cast<std::uint32_t>(best);
+}
+
 HostIdentity ToolIdentity() {
-  constexpr std::uint32_t kFirstUnusedId = 1'879'048'192;
-  if (::geteuid() == 0) return {kFirstUnusedId, kFirstUnusedId};
-  return {::geteuid(), ::getegid()};
+  if (::geteuid() != 0) return {::geteuid(), ::getegid()};
+  return {PickToolId(sys::ReadFile("/proc/self/uid_map").value_or("")),
+          PickToolId(sys::ReadFile("/proc/self/gid_map").value_or(""))};
 }
 
 Result<Mount> ParseMount(std::string_view text) {

@@ -30,13 +30,18 @@ struct Mount {
 };
 
 /// The host's uid and gid under which the tools of a sandbox run: a fixed unprivileged pair when
-/// the host is root (from the range that systemd leaves unused, so that it belongs to nobody), else
-/// the user's own. What a sandbox is to write must belong to them.
+/// the host is root, else the user's own. What a sandbox is to write must belong to them. 0 when
+/// root has no second id, as in a container with a single one; no sandbox can be made then.
 struct HostIdentity {
   std::uint32_t uid;
   std::uint32_t gid;
 };
 HostIdentity ToolIdentity();
+
+/// The id for tools from the text of /proc/self/uid_map or gid_map: one from the range that systemd
+/// leaves unused, so that it belongs to nobody; where that is not mapped, the highest that is,
+/// below those that mean nobody; 0 when there is none. Pure.
+std::uint32_t PickToolId(std::string_view id_map);
 
 /// "SRC:DST" or "SRC:DST:rw" as given on a command line. Both absolute; DST below /mnt.
 Result<Mount> ParseMount(std::string_view text);

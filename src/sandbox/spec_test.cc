@@ -10,6 +10,15 @@
 namespace cofferdam::sandbox {
 namespace {
 
+TEST(PickToolId, TakesAnIdThatBelongsToNobodyAndIsMapped) {
+  EXPECT_EQ(PickToolId("         0          0 4294967295\n"), 1'879'048'192u);
+  EXPECT_EQ(PickToolId("0 100000 65536\n"), 65'533u);
+  EXPECT_EQ(PickToolId("0 1000 1\n1 100000 1000\n"), 1000u);
+  EXPECT_EQ(PickToolId("0 1000 1\n"), 0u) << "a single id is the superuser's";
+  EXPECT_EQ(PickToolId(""), 0u);
+  EXPECT_EQ(PickToolId("x y z"), 0u);
+}
+
 TEST(ParseMount, ReadsSourceDestinationAndMode) {
   const Mount read_only = *ParseMount("/srv/data:/mnt/data");
   EXPECT_EQ(read_only.source, "/srv/data");

@@ -133,6 +133,8 @@ int MakeReadOnly(const char* target) {
   return ::mount_setattr(AT_FDCWD, target, 0, &attributes, sizeof(attributes)) == 0 ? 0 : errno;
 }
 
+constexpr auto kUnchanged = static_cast<uid_t>(-1);
+
 class Launcher {
  public:
   explicit Launcher(int socket) : socket_(socket) {}
@@ -298,10 +300,7 @@ class Launcher {
   Result<sys::Child> CloneAsTenant(std::uint64_t flags, const std::vector<sys::UniqueFd>& fds,
                                    sys::Pipe& gate) {
     const bool is_root = ::getuid() == 0;
-    if (is_root) {
-      CHECK(::setresgid(static_cast<gid_t>(-1), request_.outer_gid, static_cast<gid_t>(-1)) == 0);
-      CHECK(::setresuid(static_cast<uid_t>(-1), request_.outer_uid, static_cast<uid_t>(-1)) == 0);
-    }
+    if (is_root) RETURN_IF_ERROR(TakeEffectiveIds(request_.outer_uid, request_.outer_gid));
     // The clone opens its own /proc files to write its maps; a change of ids forbade that.
     CHECK(::prctl(PR_SET_DUMPABLE, 1) == 0);
     auto child = sys::CloneProcess(flags);
@@ -309,12 +308,23 @@ class Launcher {
       WaitForLauncher(gate);
       BecomeSandbox(fds);
     }
-    if (is_root) {
-      CHECK(::setresuid(static_cast<uid_t>(-1), 0, static_cast<uid_t>(-1)) == 0);
-      CHECK(::setresgid(static_cast<gid_t>(-1), 0, static_cast<gid_t>(-1)) == 0);
-    }
+    if (is_root) ReturnToRoot();
     CHECK(::prctl(PR_SET_DUMPABLE, 0) == 0);
     return child;
+  }
+
+  static void ReturnToRoot() {
+    CHECK(::setresuid(kUnchanged, 0, kUnchanged) == 0);
+    CHECK(::setresgid(kUnchanged, 0, kUnchanged) == 0);
+  }
+
+  // Fails in a container whose superuser may not, or that does not map the ids.
+  static Status TakeEffectiveIds(uid_t uid, gid_t gid) {
+    if (::setresgid(kUnchanged, gid, kUnchanged) != 0) return ErrnoError(errno, "taking a gid");
+    if (::setresuid(kUnchanged, uid, kUnchanged) == 0) return {};
+    const int error_number = errno;
+    ReturnToRoot();
+    return ErrnoError(error_number, "taking a uid");
   }
 
   [[noreturn]] void BecomeSandbox(const std::vector<sys::UniqueFd>& fds) {
@@ -359,8 +369,9 @@ class Launcher {
 
 void RunLauncher(int socket) {
   ::signal(SIGPIPE, SIG_IGN);
-  // No secondary group of the host's may reach a sandbox; an ordinary user cannot drop them.
-  if (::geteuid() == 0) CHECK(::syscall(SYS_setgroups, 0, nullptr) == 0);
+  // No secondary group of the host's may reach a sandbox. An ordinary user cannot drop them, nor
+  // can the superuser of some containers; the host sees what came of it before it uses a sandbox.
+  if (::geteuid() == 0) static_cast<void>(::syscall(SYS_setgroups, 0, nullptr));
   Launcher launcher(socket);
   launcher.Serve();
   launcher.EndSandboxes();
