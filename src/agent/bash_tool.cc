@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t kMaxKeptBytes = 8 << 20;
 /// One write to the sandbox.
 constexpr std::size_t kWriteChunkBytes = 1 << 20;
-constexpr std::int64_t kMaxTimeoutSeconds = 24 * 60 * 60;
+constexpr std::int64_t kMaxTimeoutSeconds = std::int64_t{24} * 60 * 60;
 
 /// Words for a duration: "2.5 s".
 std::string Seconds(std::chrono::milliseconds duration) {

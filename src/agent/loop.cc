@@ -25,10 +25,9 @@ class Loop {
   Loop(const LoopOptions& options, const LoopParts& parts) : options_(options), parts_(parts) {}
 
   LoopResult Run(const std::string& message) {
-    if (Status status = Begin(message); !status)
-      Fail(std::move(status).error());
-    else if (status = Turns(); !status)
-      Fail(std::move(status).error());
+    Status status = Begin(message);
+    if (status) status = Turns();
+    if (!status) Fail(std::move(status).error());
     return std::move(result_);
   }
 
@@ -169,6 +168,7 @@ class Loop {
   Status RecordOutcome(const model::ToolCall& call, const ToolOutcome& outcome,
                        std::chrono::microseconds duration) {
     std::vector<record::NewEvent> events;
+    events.reserve(outcome.changes.size() + 1);
     for (const FileChange& change : outcome.changes)
       events.push_back(record::FileChanged(change.path, change.before, change.after));
     events.push_back(record::ToolEnded({.id = call.id,

@@ -12,7 +12,7 @@ namespace cofferdam::agent {
 /// What one tool result may hold.
 struct TextLimits {
   std::size_t max_lines = 2000;
-  std::size_t max_bytes = 50 * 1024;
+  std::size_t max_bytes = std::size_t{50} * 1024;
 };
 
 /// A text after a rule was applied to it.

@@ -28,6 +28,7 @@ ToolSet::ToolSet(std::vector<std::unique_ptr<Tool>> tools) : tools_(std::move(to
 
 std::vector<model::ToolDefinition> ToolSet::Definitions() const {
   std::vector<model::ToolDefinition> definitions;
+  definitions.reserve(tools_.size());
   for (const auto& tool : tools_) definitions.push_back(tool->Definition());
   return definitions;
 }
