@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <set>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -66,9 +67,14 @@ TEST_F(ProcessAttacks, AStoppedSupervisorEndsTheSandboxWhichSaysSo) {
   auto sandbox = Make();
   ASSERT_NE(sandbox, nullptr);
   std::set<pid_t> processes;
-  const Attempt attempt = Attack(*sandbox, {"stop_supervisor"},
-                                 [&](const std::string&) { processes = ProcessesOf(*sandbox); },
-                                 {.timeout = std::chrono::milliseconds(100)}, {});
+  std::stop_source stop;
+  const Attempt attempt = Attack(
+      *sandbox, {"stop_supervisor"},
+      [&](const std::string&) {
+        processes = ProcessesOf(*sandbox);
+        stop.request_stop();
+      },
+      {}, stop.get_token());
   EXPECT_EQ(attempt.outcome, "succeeded");
   ASSERT_FALSE(attempt.result);
   EXPECT_EQ(attempt.result.error().code, ErrorCode::kSandboxLost);
