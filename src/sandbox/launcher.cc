@@ -148,7 +148,9 @@ Status Launcher::StartProcess() {
 }
 
 void Launcher::EndProcess() {
-  // End of file is the launcher's word to end every sandbox, and then itself.
+  // End of file is the launcher's word to end every sandbox, and then itself. Closing alone would
+  // not give it while a fork of this process still holds the socket.
+  if (socket_.valid()) ::shutdown(socket_.get(), SHUT_RDWR);
   socket_.Reset();
   if (process_.pid > 0) static_cast<void>(sys::Reap(process_.pid));
   process_ = {};

@@ -312,5 +312,20 @@ TEST_F(LocalSandboxTest, StartsANewLauncherWhenTheOldOneDied) {
   EXPECT_EQ(Shell(*second, "echo alive").out, "alive\n");
 }
 
+TEST(LauncherTest, EndsAlthoughAForkOfTheHostStillHoldsItsSocket) {
+  auto launcher = Launcher::Start();
+  ASSERT_TRUE(launcher) << launcher.error().ToString();
+  const pid_t process = *(*launcher)->Pid();
+  const pid_t fork_of_host = ::fork();
+  if (fork_of_host == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  launcher->reset();
+  EXPECT_NE(::kill(process, 0), 0) << "it has ended and was reaped";
+  ASSERT_EQ(::kill(fork_of_host, SIGKILL), 0);
+  ASSERT_TRUE(sys::Reap(fork_of_host));
+}
+
 }  // namespace
 }  // namespace cofferdam::sandbox
