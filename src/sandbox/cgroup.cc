@@ -4,6 +4,7 @@
 #include <linux/magic.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 namespace cofferdam::sandbox {
 namespace {
 
+constexpr std::string_view kDirectoryPrefix = "cofferdam-";
 constexpr std::uint64_t kCpuPeriodMicros = 100'000;
 constexpr char kRemedy[] =
     "run as root, or delegate a cgroup with memory and pids controllers to this user, or accept "
@@ -147,17 +149,64 @@ std::optional<std::string> ParseCgroupPath(std::string_view text, std::string_vi
 
 // ---- CgroupRoot
 
-CgroupRoot::CgroupRoot() : directory_name_("cofferdam-" + NewId(SystemClock())) {}
+CgroupRoot::CgroupRoot() : directory_name_(std::string(kDirectoryPrefix) + NewId(SystemClock())) {}
+
+namespace {
+
+// By number: with our own folder in front, <sys/file.h> is another file.
+bool TryLock(int fd) {
+  constexpr int kExclusive = 2;
+  constexpr int kNonBlocking = 4;
+  return ::syscall(SYS_flock, fd, kExclusive | kNonBlocking) == 0;
+}
+
+bool IsStillThere(int parent, const std::string& name, int directory) {
+  struct stat by_name;
+  struct stat by_fd;
+  return ::fstatat(parent, name.c_str(), &by_name, AT_SYMLINK_NOFOLLOW) == 0 &&
+         ::fstat(directory, &by_fd) == 0 && by_name.st_ino == by_fd.st_ino;
+}
+
+// Makes a directory and locks it. The lock is on the open file, which the launcher gets too: it is
+// free when both are gone.
+Result<sys::UniqueFd> MakeLockedDirectory(int parent, const std::string& name) {
+  constexpr int kAttempts = 10;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    if (::mkdirat(parent, name.c_str(), 0755) != 0 && errno != EEXIST)
+      return ErrnoError(errno, "making a group");
+    auto fd = sys::OpenAt(parent, name, O_RDONLY | O_DIRECTORY);
+    // Another process may sweep it away between the two.
+    if (fd && TryLock(fd->get()) && IsStillThere(parent, name, fd->get())) return fd;
+  }
+  return Err(ErrorCode::kBusy, "making a group: it is swept away again and again");
+}
+
+// Removes what a host and a launcher that both died have left: directories that nobody has locked.
+void SweepAbandoned(int parent) {
+  const auto names = sys::ListDirectory(parent);
+  if (!names) return;
+  for (const std::string& name : *names) {
+    if (!name.starts_with(kDirectoryPrefix)) continue;
+    const auto directory = sys::OpenAt(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (!directory || !TryLock(directory->get())) continue;
+    const auto groups = sys::ListDirectory(directory->get());
+    if (!groups) continue;
+    // Files of a group are no directories and stay; one with a process in it stays too.
+    for (const std::string& group : *groups)
+      ::unlinkat(directory->get(), group.c_str(), AT_REMOVEDIR);
+    ::unlinkat(parent, name.c_str(), AT_REMOVEDIR);
+  }
+}
+
+}  // namespace
 
 Status CgroupRoot::Add(std::string name, const std::string& mount_point, const std::string& path) {
   ASSIGN_OR_RETURN(sys::UniqueFd parent, sys::Open(mount_point + path, O_RDONLY | O_DIRECTORY));
   if (!IsCgroupFileSystem(parent.get(), is_v2_))
     return Reason("'" + mount_point + "' looks like a cgroup hierarchy and is none");
-  if (::mkdirat(parent.get(), directory_name_.c_str(), 0755) != 0)
-    return Reason(
-        ErrnoError(errno, "making a group below '" + mount_point + path + "'").error().message);
-  auto fd = sys::OpenAt(parent.get(), directory_name_, O_RDONLY | O_DIRECTORY);
-  if (!fd) return std::unexpected(fd.error());
+  SweepAbandoned(parent.get());
+  auto fd = MakeLockedDirectory(parent.get(), directory_name_);
+  if (!fd) return Reason(fd.error().With("below '" + mount_point + path + "'").message);
   const std::string full = (path == "/" ? "" : path) + "/" + directory_name_;
   hierarchies_.push_back({std::move(name), full, std::move(parent), std::move(*fd)});
   return {};

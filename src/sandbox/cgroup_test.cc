@@ -1,6 +1,13 @@
 #include "sandbox/cgroup.h"
 
+#include <unistd.h>
+
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "sys/fd.h"
+#include "sys/file.h"
+#include "sys/process.h"
 
 namespace cofferdam::sandbox {
 namespace {
@@ -33,6 +40,34 @@ TEST(ParseCgroupPath, FindsAControllerOrTheUnifiedHierarchy) {
   EXPECT_EQ(ParseCgroupPath(kText, ""), "/e");
   EXPECT_EQ(ParseCgroupPath(kText, "pids"), std::nullopt);
   EXPECT_EQ(ParseCgroupPath("nonsense\n", ""), std::nullopt);
+}
+
+TEST(CgroupRoot, RemovesWhatADeadHostHasLeftAndNothingOfALiveOne) {
+  auto live = CgroupRoot::Open();
+  if (!live) GTEST_SKIP() << live.error().message;
+  const auto live_group = live->Make("kept", {});
+  ASSERT_TRUE(live_group) << live_group.error().ToString();
+  sys::Pipe names = *sys::NewPipe();
+  const pid_t dead_host = ::fork();
+  if (dead_host == 0) {
+    auto root = CgroupRoot::Open();
+    const bool made = root && root->Make("left", {}).has_value();
+    if (made) static_cast<void>(sys::WriteAll(names.write_end.get(), root->directory_name()));
+    ::_exit(0);  // without any destructor, as when it is killed
+  }
+  names.write_end.Reset();
+  ASSERT_TRUE(sys::Reap(dead_host));
+  const std::string left = *sys::ReadAll(names.read_end.get(), 256);
+  ASSERT_FALSE(left.empty());
+
+  const auto next = CgroupRoot::Open();
+  ASSERT_TRUE(next);
+  const std::vector<int> fds = next->Descriptors();
+  for (std::size_t parent = 0; parent < fds.size(); parent += 2) {
+    const auto found = *sys::ListDirectory(fds[parent]);
+    EXPECT_THAT(found, testing::Not(testing::Contains(left)));
+    EXPECT_THAT(found, testing::Contains(live->directory_name()));
+  }
 }
 
 }  // namespace
