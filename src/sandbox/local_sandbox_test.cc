@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstring>
+
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -310,6 +312,63 @@ TEST_F(LocalSandboxTest, StartsANewLauncherWhenTheOldOneDied) {
   const auto second = Make();
   ASSERT_NE(second, nullptr);
   EXPECT_EQ(Shell(*second, "echo alive").out, "alive\n");
+}
+
+struct HostFacts {
+  pid_t launcher;
+  pid_t worker;
+  char groups[64];
+};
+
+// A host with one sandbox, in which a command runs.
+void ReportAndWaitToBeKilled(int pipe) {
+  auto launcher = Launcher::Start();
+  if (!launcher) return;
+  SandboxSpec spec;
+  spec.id = "of-a-dead-host";
+  if (!(*launcher)->cgroups()) spec.allow_missing = LayerSet().With(Layer::kCgroup);
+  auto sandbox = LocalSandbox::Create(**launcher, spec, Deadline::Never());
+  if (!sandbox) return;
+  HostFacts facts{*(*launcher)->Pid(), (*sandbox)->worker_pid(), {}};
+  if ((*launcher)->cgroups())
+    std::strncpy(facts.groups, (*launcher)->cgroups()->directory_name().c_str(),
+                 sizeof(facts.groups) - 1);
+  const auto tell = [&](OutputStream, std::string_view) {
+    static_cast<void>(sys::WriteAll(pipe, {reinterpret_cast<const char*>(&facts), sizeof(facts)}));
+  };
+  static_cast<void>((*sandbox)->Exec(
+      {.argv = {"sh", "-c", "echo up; exec sleep 1000"}, .working_directory = "/"}, tell, {}));
+}
+
+sys::UniqueFd OpenProcess(pid_t pid) {
+  return sys::UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+}
+
+TEST(LauncherTest, LeavesNothingWhenTheHostIsKilled) {
+  // Opened before, since opening sweeps.
+  const auto groups = CgroupRoot::Open();
+  sys::Pipe pipe = *sys::NewPipe();
+  const pid_t host = ::fork();
+  if (host == 0) {
+    ReportAndWaitToBeKilled(pipe.write_end.get());
+    ::_exit(1);
+  }
+  pipe.write_end.Reset();
+  HostFacts facts{};
+  ASSERT_EQ(*sys::Read(pipe.read_end.get(), {reinterpret_cast<char*>(&facts), sizeof(facts)}),
+            sizeof(facts));
+  const sys::UniqueFd launcher = OpenProcess(facts.launcher);
+  const sys::UniqueFd worker = OpenProcess(facts.worker);
+  ASSERT_TRUE(launcher.valid() && worker.valid());
+  ASSERT_EQ(::kill(host, SIGKILL), 0);
+  ASSERT_TRUE(sys::Reap(host));
+  EXPECT_TRUE(sys::WaitForEnd(worker.get(), Deadline::After(std::chrono::minutes(1))));
+  EXPECT_TRUE(sys::WaitForEnd(launcher.get(), Deadline::After(std::chrono::minutes(1))));
+  if (!groups) return;
+  const std::vector<int> fds = groups->Descriptors();
+  for (std::size_t parent = 0; parent < fds.size(); parent += 2)
+    EXPECT_THAT(*sys::ListDirectory(fds[parent]),
+                testing::Not(testing::Contains(std::string(facts.groups))));
 }
 
 TEST(LauncherTest, EndsAlthoughAForkOfTheHostStillHoldsItsSocket) {
