@@ -25,6 +25,7 @@
 #include "sys/file.h"
 #include "sys/message.h"
 #include "sys/process.h"
+#include "worker/network_pool.h"
 #include "worker/tool_server.h"
 
 namespace cofferdam::worker {
@@ -45,7 +46,6 @@ struct Failure {
 constexpr std::uint64_t kRequiredNamespaces = CLONE_NEWUSER | CLONE_NEWNS;
 constexpr std::pair<Layer, std::uint64_t> kOtherNamespaces[] = {
     {Layer::kPidNamespace, CLONE_NEWPID},
-    {Layer::kNetNamespace, CLONE_NEWNET},
     {Layer::kIpcNamespace, CLONE_NEWIPC},
     {Layer::kUtsNamespace, CLONE_NEWUTS},
 };
@@ -155,6 +155,8 @@ class Launcher {
       // Off the path of the answer: the kernel waits for its readers here.
       attached_.Detach();
       if (!sent) return;
+      while (host_.own_mounts.valid() && networks_.WantsMore() && !RequestIsWaiting())
+        if (!networks_.Fill()) break;
     }
   }
 
@@ -206,6 +208,7 @@ class Launcher {
         KeepCgroups(message.fds);
         const auto prepared = sandbox::PrepareTree(host_);
         failure = {prepared.step, prepared.error_number};
+        if (prepared.step == Step::kNone) failure = PrepareNetworks();
         // From here on ended children leave no zombies; the host watches them by pidfd.
         ::signal(SIGCHLD, SIG_IGN);
       } else if (request_.kind == sandbox::RequestKind::kLaunch && host_.own_mounts.valid() &&
@@ -230,17 +233,40 @@ class Launcher {
       if (!pipe) return {Step::kClone, pipe.error().sys_errno};
       gate = std::move(*pipe);
     }
+    if (const int error_number = EnterNetwork(reply)) return {Step::kNetwork, error_number};
     std::uint64_t flags = WantedNamespaces();
     auto child = CloneAsTenant(flags, fds, gate);
     if (!child) {
       flags &= ~MissingOptionalNamespaces(reply);
       child = CloneAsTenant(flags, fds, gate);
     }
+    networks_.Leave();
     if (!child) return {Step::kClone, child.error().sys_errno};
     reply.pid = child->pid;
     ReadNamespaces(child->pid, reply.namespaces);
     pidfd = std::move(child->pidfd);
     return {};
+  }
+
+  Failure PrepareNetworks() {
+    const Status prepared = networks_.Prepare(host_.proc.get());
+    return prepared ? Failure{} : Failure{Step::kNetwork, prepared.error().sys_errno};
+  }
+
+  // 0, or an errno when a network namespace cannot be had and may not be missing.
+  int EnterNetwork(LaunchReply& reply) {
+    if (LayerSet(request_.skip_layers).Has(Layer::kNetNamespace)) return 0;
+    const Status entered = networks_.Enter();
+    if (entered) return 0;
+    if (!LayerSet(request_.optional_layers).Has(Layer::kNetNamespace))
+      return entered.error().sys_errno;
+    reply.missing_layers |= LayerSet().With(Layer::kNetNamespace).bits();
+    return 0;
+  }
+
+  bool RequestIsWaiting() const {
+    pollfd waiting{socket_, POLLIN, 0};
+    return ::poll(&waiting, 1, 0) != 0;
   }
 
   Failure AttachAll(const std::vector<sys::UniqueFd>& fds, AttachedMounts& mounts) {
@@ -360,6 +386,7 @@ class Launcher {
   int socket_;
   sandbox::HostHandles host_;
   AttachedMounts attached_;
+  NetworkPool networks_;
   std::vector<KeptCgroup> cgroups_;
   std::string cgroup_name_;
   LaunchRequest request_{};

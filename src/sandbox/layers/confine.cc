@@ -4,15 +4,11 @@
 #include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <linux/seccomp.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -76,15 +72,6 @@ int MountTmp(const LaunchRequest& request) {
 int MountPts() {
   return Mount("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC,
                "newinstance,ptmxmode=0666,mode=0620,max=64");
-}
-
-int RaiseLoopback() {
-  const sys::UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket.valid()) return errno;
-  ifreq request{};
-  std::strcpy(request.ifr_name, "lo");
-  request.ifr_flags = IFF_UP | IFF_RUNNING;
-  return ::ioctl(socket.get(), SIOCSIFFLAGS, &request) == 0 ? 0 : errno;
 }
 
 int SetHostname(const LaunchRequest& request) {
@@ -225,7 +212,6 @@ StartReport Confine(const LaunchRequest& request, const StartDescriptors& descri
   steps.Run(Step::kMountTmp, Layer::kRoot, [&] { return MountTmp(request); });
   steps.Run(Step::kMountPts, Layer::kRoot, [] { return MountPts(); });
   report.cgroup_namespace = OwnCgroupNamespace();
-  steps.Run(Step::kLoopback, Layer::kNetNamespace, [] { return RaiseLoopback(); });
   steps.Run(Step::kHostname, Layer::kUtsNamespace, [&] { return SetHostname(request); });
   steps.Run(Step::kIdentity, Layer::kIdentity, [] { return SetIdentity(); });
   steps.Run(Step::kKeyring, Layer::kIdentity, [] { return NewKeyring(); });
