@@ -338,6 +338,19 @@ Status LocalSandbox::Write(const WriteRequest& request, std::stop_token stop) {
   return CheckExit(exit);
 }
 
+Result<SearchResults> LocalSandbox::Search(v1::OpStart start, const std::stop_token& stop) {
+  SearchResults found;
+  Status decoded;
+  const auto sink = [&](v1::OpChannel, std::string_view bytes) {
+    if (decoded) decoded = found.Feed(bytes);
+  };
+  ASSIGN_OR_RETURN(const v1::OpExit exit,
+                   RunOperation(std::move(start), {}, sink, kFileTimeout, stop));
+  RETURN_IF_ERROR(CheckExit(exit));
+  RETURN_IF_ERROR(decoded);
+  return found;
+}
+
 Result<GrepResult> LocalSandbox::Grep(const GrepRequest& request, std::stop_token stop) {
   v1::OpStart start;
   v1::GrepRequest& grep = *start.mutable_grep();
@@ -348,15 +361,7 @@ Result<GrepResult> LocalSandbox::Grep(const GrepRequest& request, std::stop_toke
   grep.set_literal(request.literal);
   grep.set_context_lines(request.context_lines);
   grep.set_max_matches(request.max_matches);
-  SearchResults found;
-  Status decoded;
-  const auto sink = [&](v1::OpChannel, std::string_view bytes) {
-    if (decoded) decoded = found.Feed(bytes);
-  };
-  ASSIGN_OR_RETURN(const v1::OpExit exit,
-                   RunOperation(std::move(start), {}, sink, kFileTimeout, stop));
-  RETURN_IF_ERROR(CheckExit(exit));
-  RETURN_IF_ERROR(decoded);
+  ASSIGN_OR_RETURN(const SearchResults found, Search(std::move(start), stop));
   GrepResult result;
   result.truncated = found.truncated();
   for (const v1::SearchRecord& record : found.records())
@@ -369,15 +374,7 @@ Result<FindResult> LocalSandbox::Find(const FindRequest& request, std::stop_toke
   start.mutable_find()->set_glob(request.glob);
   start.mutable_find()->set_path(request.path);
   start.mutable_find()->set_max_results(request.max_results);
-  SearchResults found;
-  Status decoded;
-  const auto sink = [&](v1::OpChannel, std::string_view bytes) {
-    if (decoded) decoded = found.Feed(bytes);
-  };
-  ASSIGN_OR_RETURN(const v1::OpExit exit,
-                   RunOperation(std::move(start), {}, sink, kFileTimeout, stop));
-  RETURN_IF_ERROR(CheckExit(exit));
-  RETURN_IF_ERROR(decoded);
+  ASSIGN_OR_RETURN(const SearchResults found, Search(std::move(start), stop));
   FindResult result;
   result.truncated = found.truncated();
   for (const v1::SearchRecord& record : found.records()) result.paths.push_back(record.path());

@@ -11,6 +11,7 @@
 #include "sandbox/launcher.h"
 #include "sandbox/operation_client.h"
 #include "sandbox/sandbox.h"
+#include "sandbox/search_results.h"
 #include "sandbox/spec.h"
 
 namespace cofferdam::sandbox {
@@ -72,6 +73,8 @@ class LocalSandbox final : public Sandbox {
                                             const OperationClient::DataSink& sink,
                                             std::optional<std::chrono::milliseconds> patience,
                                             const std::stop_token& stop);
+  /// grep and find: an operation whose output is search results.
+  Result<SearchResults> Search(protocol::v1::OpStart start, const std::stop_token& stop);
   Result<protocol::v1::ControlResponse> Unary(protocol::v1::ControlRequest request);
   /// A failed call's error, after ending the sandbox when no other call can succeed.
   Error Failed(const Error& cause);
