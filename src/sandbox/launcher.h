@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/layers/launch.h"
+#include "sandbox/spec.h"
 #include "sys/fd.h"
 #include "sys/process.h"
 
@@ -35,6 +36,9 @@ class Launcher {
   /// and asked once.
   Result<Launched> Launch(const LaunchRequest& request, std::span<const int> fds);
 
+  /// ToolIdentity() as it was when this launcher was started.
+  const HostIdentity& tool_identity() const { return tool_identity_; }
+
   /// The control groups for sandboxes, or why there are none.
   const Result<CgroupRoot>& cgroups() const { return cgroups_; }
 
@@ -42,11 +46,12 @@ class Launcher {
   Result<pid_t> Pid() const;
 
  private:
-  Launcher() : cgroups_(CgroupRoot::Open()) {}
+  Launcher() : tool_identity_(ToolIdentity()), cgroups_(CgroupRoot::Open()) {}
   Status StartProcess();
   Result<Launched> Ask(const LaunchRequest& request, std::span<const int> fds);
   void EndProcess();
 
+  HostIdentity tool_identity_;
   Result<CgroupRoot> cgroups_;
   mutable std::mutex mutex_;  // guards what follows
   sys::UniqueFd socket_;

@@ -109,7 +109,7 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
       optional = optional.Without(static_cast<Layer>(i));
 
   LaunchParts parts;
-  const HostIdentity identity = ToolIdentity();
+  const HostIdentity& identity = launcher.tool_identity();
   if (identity.uid == 0 || identity.gid == 0)
     return Err(
         ErrorCode::kLayerMissing,
