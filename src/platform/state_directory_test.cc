@@ -131,7 +131,7 @@ TEST_F(StateDirectoryTest, IdsThatAreNoNamesSayWhatIsWrong) {
 TEST_F(StateDirectoryTest, ADeletedWorkspaceIsGoneWithAllInIt) {
   const auto state = Open();
   ASSERT_TRUE(state->CreateWorkspace("alice", {}, clock_));
-  Put(temp_ / "state/workspaces/alice/files/work/file", "x");
+  Put(temp_ / "state/workspaces/alice/files/home/file", "x");
   ASSERT_TRUE(state->DeleteWorkspace("alice", clock_));
   EXPECT_THAT(NamesIn(temp_ / "state/workspaces"), IsEmpty());
   EXPECT_EQ(state->OpenWorkspace("alice").error().code, ErrorCode::kNotFound);
