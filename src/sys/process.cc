@@ -125,8 +125,9 @@ Result<Child> SpawnImage(std::span<const char> image, const char* name, int sock
   sigset_t before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  const pid_t pid = ::vfork();
-  if (pid == 0) ExecImage(file.get(), dev_null.get(), socket, name);
+  // posix_spawn cannot execute a descriptor; ExecImage makes system calls only.
+  const pid_t pid = ::vfork();                                        // NOLINT
+  if (pid == 0) ExecImage(file.get(), dev_null.get(), socket, name);  // NOLINT
   const int error_number = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return ErrnoError(error_number, "starting a process");
