@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/id.h"
+#include "base/split.h"
 #include "sys/file.h"
 
 namespace cofferdam::sandbox {
@@ -25,16 +26,6 @@ constexpr std::uint64_t kCpuPeriodMicros = 100'000;
 constexpr char kRemedy[] =
     "run as root, or delegate a cgroup with memory and pids controllers to this user, or accept "
     "the risk with --allow-missing=cgroup";
-
-std::vector<std::string_view> Split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  while (true) {
-    const std::size_t at = text.find(separator);
-    parts.push_back(text.substr(0, at));
-    if (at == std::string_view::npos) return parts;
-    text.remove_prefix(at + 1);
-  }
-}
 
 std::unexpected<Error> Reason(std::string why) {
   return Err(ErrorCode::kUnsupported, std::move(why));

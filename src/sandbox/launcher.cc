@@ -76,8 +76,6 @@ const StepInfo& InfoFor(Step step) {
        "the kernel needs CONFIG_SECCOMP_FILTER"},
       {Step::kUndumpable, Layer::kUndumpable, "making the worker undumpable", kBug},
       {Step::kParentDeath, Layer::kIdentity, "setting the parent-death signal", kBug},
-      {Step::kProbeLandlock, Layer::kLandlock, "Landlock refusing a probe", kBug},
-      {Step::kProbeSeccomp, Layer::kSeccomp, "the seccomp filter refusing a probe", kBug},
   };
   for (const StepInfo& info : kSteps)
     if (info.step == step) return info;
@@ -98,8 +96,6 @@ LaunchRequest PrepareRequest(const Result<CgroupRoot>& cgroups, std::vector<int>
 }
 
 }  // namespace
-
-std::optional<Layer> StepLayer(Step step) { return InfoFor(step).layer; }
 
 Error StepError(Step step, int error_number) {
   const StepInfo& info = InfoFor(step);

@@ -58,8 +58,6 @@ class Launcher {
   sys::Child process_;
 };
 
-/// The layer that a step belongs to, if it belongs to one.
-std::optional<Layer> StepLayer(Step step);
 /// The error that a failed step is to a caller: which layer, why, and what to do.
 Error StepError(Step step, int error_number);
 

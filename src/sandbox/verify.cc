@@ -7,23 +7,14 @@
 #include <cerrno>
 #include <set>
 
+#include "base/split.h"
 #include "sys/file.h"
 
 namespace cofferdam::sandbox {
 namespace {
 
-std::vector<std::string_view> Split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  while (true) {
-    const std::size_t at = text.find(separator);
-    if (!text.substr(0, at).empty()) parts.push_back(text.substr(0, at));
-    if (at == std::string_view::npos) return parts;
-    text.remove_prefix(at + 1);
-  }
-}
-
 bool HasOption(std::string_view options, std::string_view option) {
-  return std::ranges::any_of(Split(options, ','),
+  return std::ranges::any_of(SplitNonEmpty(options, ','),
                              [&](std::string_view one) { return one == option; });
 }
 
@@ -149,7 +140,7 @@ class Verifier {
 
   Result<LayerEvidence> SeeIdentity() const {
     const auto all_are = [](std::string_view field, std::uint32_t id) {
-      const auto ids = Split(field, '\t');
+      const auto ids = SplitNonEmpty(field, '\t');
       return ids.size() == 4 && std::ranges::all_of(ids, [&](std::string_view text) {
                return text == std::to_string(id);
              });
@@ -167,9 +158,9 @@ class Verifier {
 
   Result<LayerEvidence> SeeLimits() const {
     ASSIGN_OR_RETURN(const std::string limits, sys::ReadFile("/proc/" + pid_ + "/limits"));
-    for (const std::string_view line : Split(limits, '\n')) {
+    for (const std::string_view line : SplitNonEmpty(limits, '\n')) {
       if (!line.starts_with("Max core file size")) continue;
-      const auto words = Split(line.substr(18), ' ');
+      const auto words = SplitNonEmpty(line.substr(18), ' ');
       if (words.size() >= 2 && words[0] == "1" && words[1] == "1")
         return Read(Layer::kRlimits, "no core dumps, limits set");
     }
@@ -225,7 +216,7 @@ class Verifier {
 }  // namespace
 
 std::string_view StatusField(std::string_view status, std::string_view field) {
-  for (std::string_view line : Split(status, '\n')) {
+  for (std::string_view line : SplitNonEmpty(status, '\n')) {
     if (!line.starts_with(field) || line.size() <= field.size() || line[field.size()] != ':')
       continue;
     line.remove_prefix(field.size() + 1);
@@ -240,8 +231,8 @@ std::string FaultInMounts(std::string_view mountinfo, const LaunchRequest& reque
   // Mounts of the sandbox's own, new for it.
   const std::set<std::string_view> own = {"/proc", "/tmp", "/dev/shm", "/dev/pts", "/run"};
   std::set<std::string_view> seen;
-  for (const std::string_view line : Split(mountinfo, '\n')) {
-    const auto fields = Split(line, ' ');
+  for (const std::string_view line : SplitNonEmpty(mountinfo, '\n')) {
+    const auto fields = SplitNonEmpty(line, ' ');
     if (fields.size() < 7) return "a line of mountinfo is too short";
     const std::string_view target = fields[4];
     const std::string_view options = fields[5];

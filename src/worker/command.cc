@@ -26,6 +26,8 @@ namespace v1 = protocol::v1;
 
 // Tools are the first to die when the sandbox runs out of memory; the worker has the default.
 constexpr char kToolOomScore[] = "800";
+// As shells say it of a command that could not be run.
+constexpr int kNotRun = 127;
 
 // What kept a command from starting, told over a pipe that closes when exec succeeds.
 struct StartFailure {
@@ -116,9 +118,10 @@ class Supervisor {
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
     auto failure_pipe = sys::NewPipe();
     auto proc = sys::Open("/proc", O_PATH | O_DIRECTORY);
-    if (!failure_pipe || !proc) return Failed(MakeError(v1::ERROR_OS, "no descriptors left"));
+    if (!failure_pipe || !proc)
+      return FailedExit(MakeError(v1::ERROR_OS, "no descriptors left"), kNotRun);
     main_pid_ = ::fork();
-    if (main_pid_ < 0) return Failed(MakeOsError(errno, "starting a process"));
+    if (main_pid_ < 0) return FailedExit(MakeOsError(errno, "starting a process"), kNotRun);
     if (main_pid_ == 0) ExecCommand(request_, pipes_, failure_pipe->write_end.get());
     failure_pipe->write_end.Reset();
     // From here on only the command's processes hold the ends of its streams.
@@ -130,19 +133,12 @@ class Supervisor {
     StartFailure failure;
     const auto size = sys::Read(failure_pipe->read_end.get(),
                                 {reinterpret_cast<char*>(&failure), sizeof(failure)});
-    if (size && *size == sizeof(failure)) return Failed(StartError(request_, failure));
+    if (size && *size == sizeof(failure)) return FailedExit(StartError(request_, failure), kNotRun);
     SetOutcome(main_status_, exit);
     return exit;
   }
 
  private:
-  static v1::OpExit Failed(v1::AgentError error) {
-    v1::OpExit exit;
-    exit.set_exit_code(127);
-    *exit.mutable_error() = std::move(error);
-    return exit;
-  }
-
   // SIGCHLD is blocked here, as in the worker.
   void WaitForEndOrStop() {
     sigset_t child_signal;

@@ -28,18 +28,9 @@ constexpr int kMaxListEntries = 20'000;
 constexpr std::size_t kMaxListBytes = 900 * 1024;
 constexpr int kMaxListDepth = 64;
 
-v1::OpExit Failed(v1::AgentError error) {
-  v1::OpExit exit;
-  exit.set_exit_code(1);
-  *exit.mutable_error() = std::move(error);
-  return exit;
-}
-
 std::string Quoted(const char* what, const std::string& path) {
   return std::string(what) + " '" + path + "'";
 }
-
-std::string PathOrHere(const std::string& path) { return path.empty() ? "." : path; }
 
 std::pair<std::string, std::string> SplitPath(const std::string& path) {
   const std::size_t slash = path.rfind('/');
@@ -247,28 +238,29 @@ Status Replace(const v1::FsWriteBegin& request, const ChildPipes& pipes) {
 v1::OpExit ReadFileOp(const v1::FsReadRequest& request, const ChildPipes& pipes) {
   // O_NONBLOCK: the open of a named pipe does not wait for a writer.
   const auto fd = sys::Open(request.path(), O_RDONLY | O_NONBLOCK | O_NOCTTY);
-  if (!fd) return Failed(FromError(fd.error()));
+  if (!fd) return FailedExit(FromError(fd.error()));
   const auto info = sys::Stat(fd->get());
-  if (!info) return Failed(FromError(info.error()));
-  if (S_ISDIR(info->st_mode)) return Failed(MakeOsError(EISDIR, Quoted("reading", request.path())));
+  if (!info) return FailedExit(FromError(info.error()));
+  if (S_ISDIR(info->st_mode))
+    return FailedExit(MakeOsError(EISDIR, Quoted("reading", request.path())));
   if (!S_ISREG(info->st_mode))
-    return Failed(MakeOsError(EINVAL, Quoted("not a regular file:", request.path())));
+    return FailedExit(MakeOsError(EINVAL, Quoted("not a regular file:", request.path())));
   v1::OpExit exit;
   exit.set_file_size(static_cast<std::uint64_t>(info->st_size));
   if (::lseek(fd->get(), static_cast<off_t>(request.offset()), SEEK_SET) < 0)
-    return Failed(MakeOsError(errno, Quoted("seeking in", request.path())));
+    return FailedExit(MakeOsError(errno, Quoted("seeking in", request.path())));
   const Status copied = CopyBytes(fd->get(), pipes.output, request.length());
-  if (!copied) return Failed(FromError(copied.error()));
+  if (!copied) return FailedExit(FromError(copied.error()));
   return exit;
 }
 
 v1::OpExit WriteFileOp(const v1::FsWriteBegin& request, const ChildPipes& pipes) {
   if (request.create_parents()) {
     const Status made = sys::MakeDirectories(SplitPath(request.path()).first, 0755);
-    if (!made) return Failed(FromError(made.error()));
+    if (!made) return FailedExit(FromError(made.error()));
   }
   const Status written = request.append() ? Append(request, pipes) : Replace(request, pipes);
-  if (!written) return Failed(FromError(written.error()));
+  if (!written) return FailedExit(FromError(written.error()));
   return {};
 }
 

@@ -39,4 +39,13 @@ v1::AgentError FromError(const Error& error) {
   return result;
 }
 
+v1::OpExit FailedExit(v1::AgentError error, int exit_code) {
+  v1::OpExit exit;
+  exit.set_exit_code(exit_code);
+  *exit.mutable_error() = std::move(error);
+  return exit;
+}
+
+std::string PathOrHere(const std::string& path) { return path.empty() ? "." : path; }
+
 }  // namespace cofferdam::worker

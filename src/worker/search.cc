@@ -31,13 +31,6 @@ constexpr std::size_t kSniffedBytes = 8192;
 constexpr std::size_t kMaxPatternBytes = 4096;
 constexpr std::int64_t kRegexMemoryBytes = 16 << 20;
 
-v1::OpExit Failed(v1::AgentError error) {
-  v1::OpExit exit;
-  exit.set_exit_code(1);
-  *exit.mutable_error() = std::move(error);
-  return exit;
-}
-
 // Writes records and counts results; false when the limit is reached or the reader is gone.
 class Output {
  public:
@@ -190,8 +183,6 @@ class FileGrep {
   std::deque<v1::SearchRecord> before_;
 };
 
-std::string PathOrHere(const std::string& path) { return path.empty() ? "." : path; }
-
 }  // namespace
 
 std::string GlobToRegex(const std::string& glob) {
@@ -236,17 +227,19 @@ std::string GlobToRegex(const std::string& glob) {
 
 v1::OpExit GrepOp(const v1::GrepRequest& request, const ChildPipes& pipes) {
   if (request.pattern().empty() || request.pattern().size() > kMaxPatternBytes)
-    return Failed(MakeError(v1::ERROR_PROTOCOL, "the pattern is empty or longer than 4096 bytes"));
+    return FailedExit(
+        MakeError(v1::ERROR_PROTOCOL, "the pattern is empty or longer than 4096 bytes"));
   const auto regex = Compile(request.pattern(), request.ignore_case(), request.literal());
-  if (!regex->ok()) return Failed(MakeError(v1::ERROR_PROTOCOL, "bad pattern: " + regex->error()));
+  if (!regex->ok())
+    return FailedExit(MakeError(v1::ERROR_PROTOCOL, "bad pattern: " + regex->error()));
   const PathFilter filter(request.glob());
   if (!filter.ok())
-    return Failed(MakeError(v1::ERROR_PROTOCOL, "bad glob '" + request.glob() + "'"));
+    return FailedExit(MakeError(v1::ERROR_PROTOCOL, "bad glob '" + request.glob() + "'"));
   const std::string start = PathOrHere(request.path());
   auto fd = sys::Open(start, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-  if (!fd) return Failed(FromError(fd.error()));
+  if (!fd) return FailedExit(FromError(fd.error()));
   const auto info = sys::Stat(fd->get());
-  if (!info) return Failed(FromError(info.error()));
+  if (!info) return FailedExit(FromError(info.error()));
   Output output(pipes.output, request.max_matches());
   FileGrep grep(*regex, request.context_lines(), output);
   if (S_ISREG(info->st_mode)) {
@@ -266,12 +259,12 @@ v1::OpExit GrepOp(const v1::GrepRequest& request, const ChildPipes& pipes) {
 
 v1::OpExit FindOp(const v1::FindRequest& request, const ChildPipes& pipes) {
   if (request.glob().empty() || request.glob().size() > kMaxPatternBytes)
-    return Failed(MakeError(v1::ERROR_PROTOCOL, "the glob is empty or longer than 4096 bytes"));
+    return FailedExit(MakeError(v1::ERROR_PROTOCOL, "the glob is empty or longer than 4096 bytes"));
   const PathFilter filter(request.glob());
   if (!filter.ok())
-    return Failed(MakeError(v1::ERROR_PROTOCOL, "bad glob '" + request.glob() + "'"));
+    return FailedExit(MakeError(v1::ERROR_PROTOCOL, "bad glob '" + request.glob() + "'"));
   const auto fd = sys::Open(PathOrHere(request.path()), O_RDONLY | O_DIRECTORY);
-  if (!fd) return Failed(FromError(fd.error()));
+  if (!fd) return FailedExit(FromError(fd.error()));
   Output output(pipes.output, request.max_results());
   Walk(fd->get(), "", 0,
        [&](int, const std::string& name, const std::string& path, const struct stat&) {

@@ -22,7 +22,7 @@ inline constexpr std::uint32_t kInnerGid = 1000;
 /// Exists in every root and lies under no Landlock rule, so that the start code can try to open it.
 inline constexpr char kLandlockProbePath[] = "/.landlock-probe";
 
-/// Where a start went wrong; each belongs to a layer (StepLayer) or to none.
+/// Where a start went wrong; each belongs to a layer or to none.
 enum class Step : std::uint32_t {
   kNone,
   kRequest,
@@ -48,8 +48,6 @@ enum class Step : std::uint32_t {
   kSeccomp,
   kUndumpable,
   kParentDeath,
-  kProbeLandlock,
-  kProbeSeccomp,
 };
 
 /// One directory of the host that appears in the sandbox. The descriptor is an O_PATH one.
