@@ -101,6 +101,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       sys::WriteAll(pair->first.get(),
                     HarmlessBytes(directory.path(), {reinterpret_cast<const char*>(data), size})));
   CHECK(::shutdown(pair->first.get(), SHUT_WR) == 0);
-  worker::ServeTools(pair->second.get());
+  worker::ServeTools(pair->second.get(), -1);
   return 0;
 }

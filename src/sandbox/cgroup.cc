@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstdlib>
+#include <utility>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -59,21 +61,7 @@ std::string Trimmed(std::string text) {
   return text;
 }
 
-Status WriteLimit(int directory, const char* file, const std::string& value) {
-  const auto written = sys::WriteFileAt(directory, file, value);
-  if (!written) return std::unexpected(written.error().With("setting a limit"));
-  return {};
-}
-
 // Kernel values are rounded down to pages.
-Status ExpectLimit(int directory, const char* file, const std::string& wanted) {
-  ASSIGN_OR_RETURN(const std::string text, sys::ReadFileAt(directory, file));
-  if (Trimmed(text) != wanted)
-    return Err(ErrorCode::kNotVerified,
-               std::string(file) + " is " + Trimmed(text) + " instead of " + wanted);
-  return {};
-}
-
 std::string PageRounded(std::uint64_t bytes) {
   const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   return std::to_string(bytes / page * page);
@@ -278,23 +266,21 @@ Result<CgroupRoot> CgroupRoot::Open() {
   return Missing(v2.error().message + "; " + v1.error().message);
 }
 
-Result<Cgroup> CgroupRoot::Make(const std::string& name, const Limits& limits) const {
-  CHECK(name.find('/') == std::string::npos);
-  Cgroup group;
-  group.is_v2_ = is_v2_;
-  group.limits_ = limits;
-  for (const Hierarchy& hierarchy : hierarchies_) {
-    sys::UniqueFd parent(::fcntl(hierarchy.directory.get(), F_DUPFD_CLOEXEC, 0));
-    if (!parent.valid()) return ErrnoError(errno, "making a cgroup");
-    if (::mkdirat(parent.get(), name.c_str(), 0755) != 0)
+Result<Cgroup> CgroupRoot::Make(const Limits& limits) const {
+  const std::string name = "sandbox-" + std::to_string(made_->fetch_add(1));
+  // What was made before a failure is removed with it.
+  Cgroup group(this, name, limits);
+  for (const Hierarchy& hierarchy : hierarchies_)
+    if (::mkdirat(hierarchy.directory.get(), name.c_str(), 0755) != 0)
       return ErrnoError(errno, "making a cgroup");
-    group.parts_.push_back(
-        {hierarchy.name, hierarchy.path + "/" + name, std::move(parent), name, sys::UniqueFd()});
-    ASSIGN_OR_RETURN(group.parts_.back().directory,
-                     sys::OpenAt(group.parts_.back().parent.get(), name, O_RDONLY | O_DIRECTORY));
-  }
-  RETURN_IF_ERROR(group.Apply());
+  RETURN_IF_ERROR(group.Apply(0));
   return group;
+}
+
+const CgroupRoot::Hierarchy& CgroupRoot::Find(std::string_view name) const {
+  for (const Hierarchy& hierarchy : hierarchies_)
+    if (hierarchy.name == name || hierarchy.name == "unified") return hierarchy;
+  CHECK(false && "a hierarchy that was not set up");
 }
 
 std::vector<int> CgroupRoot::Descriptors() const {
@@ -313,118 +299,176 @@ CgroupRoot::~CgroupRoot() {
 
 // ---- Cgroup
 
+Cgroup::Cgroup(Cgroup&& other) noexcept
+    : root_(std::exchange(other.root_, nullptr)),
+      name_(std::move(other.name_)),
+      limits_(other.limits_),
+      before_(other.before_) {}
+
 Cgroup& Cgroup::operator=(Cgroup&& other) noexcept {
   if (this != &other) {
     static_cast<void>(Remove(Deadline::After(std::chrono::seconds(2))));
-    is_v2_ = other.is_v2_;
+    root_ = std::exchange(other.root_, nullptr);
+    name_ = std::move(other.name_);
     limits_ = other.limits_;
-    parts_ = std::move(other.parts_);
-    other.parts_.clear();
+    before_ = other.before_;
   }
   return *this;
 }
 
 Cgroup::~Cgroup() { static_cast<void>(Remove(Deadline::After(std::chrono::seconds(2)))); }
 
-const Cgroup::Part* Cgroup::Find(std::string_view hierarchy) const {
-  for (const Part& part : parts_)
-    if (part.hierarchy == hierarchy || part.hierarchy == "unified") return &part;
-  CHECK(false && "a hierarchy that was not set up");
+Result<std::string> Cgroup::ReadControl(std::string_view hierarchy, const std::string& file) const {
+  return sys::ReadFileAt(root_->Find(hierarchy).directory.get(), name_ + "/" + file);
 }
 
-Status Cgroup::Apply() {
-  const int memory = Find("memory")->directory.get();
-  const int pids = Find("pids")->directory.get();
-  const int cpu = Find("cpu")->directory.get();
+Status Cgroup::WriteControl(std::string_view hierarchy, const std::string& file,
+                            const std::string& value) const {
+  return sys::WriteFileAt(root_->Find(hierarchy).directory.get(), name_ + "/" + file, value);
+}
+
+Status Cgroup::ExpectControl(std::string_view hierarchy, const std::string& file,
+                             const std::string& wanted) const {
+  ASSIGN_OR_RETURN(const std::string text, ReadControl(hierarchy, file));
+  if (Trimmed(text) == wanted) return {};
+  return Err(ErrorCode::kNotVerified, file + " is " + Trimmed(text) + " instead of " + wanted);
+}
+
+Status Cgroup::SetLimits(const Limits& limits) {
+  if (limits == limits_) return {};
+  const std::uint64_t memory_bytes_before = limits_.memory_bytes;
+  limits_ = limits;
+  return Apply(memory_bytes_before);
+}
+
+// Version 1 keeps the limit on memory at or below that on memory and swap at every moment.
+Status Cgroup::WriteMemoryLimit(std::uint64_t memory_bytes_before) const {
   const std::string bytes = std::to_string(limits_.memory_bytes);
-  if (is_v2_) {
-    RETURN_IF_ERROR(WriteLimit(memory, "memory.max", bytes));
+  const auto with_swap = [&]() -> Status {
+    const auto swap = WriteControl("memory", "memory.memsw.limit_in_bytes", bytes);
+    // Absent where the kernel does not account for swap.
+    if (!swap && swap.error().code != ErrorCode::kNotFound) return swap;
+    return {};
+  };
+  const bool rises = memory_bytes_before != 0 && limits_.memory_bytes > memory_bytes_before;
+  if (rises) RETURN_IF_ERROR(with_swap());
+  RETURN_IF_ERROR(WriteControl("memory", "memory.limit_in_bytes", bytes));
+  return rises ? Status() : with_swap();
+}
+
+Status Cgroup::Apply(std::uint64_t memory_bytes_before) {
+  const std::string period = std::to_string(kCpuPeriodMicros);
+  const bool has_quota = limits_.cpu_millis_per_second > 0;
+  const bool is_new = memory_bytes_before == 0;
+  if (root_->is_v2()) {
+    RETURN_IF_ERROR(WriteControl("memory", "memory.max", std::to_string(limits_.memory_bytes)));
     // Absent where the kernel has no swap accounting; there is no swap to limit then.
-    static_cast<void>(WriteLimit(memory, "memory.swap.max", "0"));
-    if (limits_.cpu_millis_per_second > 0)
+    static_cast<void>(WriteControl("memory", "memory.swap.max", "0"));
+    if (has_quota || !is_new)
       RETURN_IF_ERROR(
-          WriteLimit(cpu, "cpu.max", CpuQuota(limits_) + " " + std::to_string(kCpuPeriodMicros)));
+          WriteControl("cpu", "cpu.max", (has_quota ? CpuQuota(limits_) : "max") + " " + period));
   } else {
-    RETURN_IF_ERROR(WriteLimit(memory, "memory.limit_in_bytes", bytes));
-    const auto swap = WriteLimit(memory, "memory.memsw.limit_in_bytes", bytes);
-    if (!swap && swap.error().sys_errno != ENOENT) return swap;
-    if (limits_.cpu_millis_per_second > 0) {
-      RETURN_IF_ERROR(WriteLimit(cpu, "cpu.cfs_period_us", std::to_string(kCpuPeriodMicros)));
-      RETURN_IF_ERROR(WriteLimit(cpu, "cpu.cfs_quota_us", CpuQuota(limits_)));
-    }
+    RETURN_IF_ERROR(WriteMemoryLimit(memory_bytes_before));
+    if (has_quota) RETURN_IF_ERROR(WriteControl("cpu", "cpu.cfs_period_us", period));
+    if (has_quota || !is_new)
+      RETURN_IF_ERROR(
+          WriteControl("cpu", "cpu.cfs_quota_us", has_quota ? CpuQuota(limits_) : "-1"));
   }
-  return WriteLimit(pids, "pids.max", std::to_string(limits_.processes));
+  return WriteControl("pids", "pids.max", std::to_string(limits_.processes));
 }
 
 Result<std::vector<sys::UniqueFd>> Cgroup::OpenJoinFiles() const {
   std::vector<sys::UniqueFd> files;
-  for (const Part& part : parts_) {
-    // A thread that moves itself needs no lock on all thread groups, which costs 10 ms to take. The
-    // start code has one thread; version 2 knows no such file for an ordinary group.
-    const char* file_name = is_v2_ ? "cgroup.procs" : "tasks";
-    ASSIGN_OR_RETURN(sys::UniqueFd file, sys::OpenAt(part.directory.get(), file_name, O_WRONLY));
+  for (const CgroupRoot::Hierarchy& hierarchy : root_->hierarchies_) {
+    // A thread that moves itself needs no lock on all thread groups, which costs 10 ms to take. A
+    // zygote has one thread; version 2 knows no such file for an ordinary group.
+    const char* file_name = root_->is_v2() ? "/cgroup.procs" : "/tasks";
+    ASSIGN_OR_RETURN(sys::UniqueFd file,
+                     sys::OpenAt(hierarchy.directory.get(), name_ + file_name, O_WRONLY));
     files.push_back(std::move(file));
   }
   return files;
 }
 
-Result<std::string> Cgroup::Verify(pid_t pid) const {
-  ASSIGN_OR_RETURN(const std::string groups,
-                   sys::ReadFile("/proc/" + std::to_string(pid) + "/cgroup"));
-  for (const Part& part : parts_) {
-    const auto path = ParseCgroupPath(groups, is_v2_ ? "" : part.hierarchy);
-    if (path != part.path)
-      return Err(ErrorCode::kNotVerified, "the worker is in " + part.hierarchy + " group '" +
-                                              path.value_or("?") + "' instead of '" + part.path +
-                                              "'");
+Result<std::string> Cgroup::Verify(int proc) const {
+  const bool is_v2 = root_->is_v2();
+  ASSIGN_OR_RETURN(const std::string groups, sys::ReadFileAt(proc, "cgroup"));
+  for (const CgroupRoot::Hierarchy& hierarchy : root_->hierarchies_) {
+    const auto path = ParseCgroupPath(groups, is_v2 ? "" : hierarchy.name);
+    const std::string wanted = hierarchy.path + "/" + name_;
+    if (path != wanted)
+      return Err(ErrorCode::kNotVerified, "the worker is in " + hierarchy.name + " group '" +
+                                              path.value_or("?") + "' instead of '" + wanted + "'");
   }
-  RETURN_IF_ERROR(ExpectLimit(Find("memory")->directory.get(),
-                              is_v2_ ? "memory.max" : "memory.limit_in_bytes",
-                              PageRounded(limits_.memory_bytes)));
-  RETURN_IF_ERROR(
-      ExpectLimit(Find("pids")->directory.get(), "pids.max", std::to_string(limits_.processes)));
+  RETURN_IF_ERROR(ExpectControl("memory", is_v2 ? "memory.max" : "memory.limit_in_bytes",
+                                PageRounded(limits_.memory_bytes)));
+  RETURN_IF_ERROR(ExpectControl("pids", "pids.max", std::to_string(limits_.processes)));
   std::string cpu = "cpu unlimited";
   if (limits_.cpu_millis_per_second > 0) {
     const std::string quota = CpuQuota(limits_);
-    RETURN_IF_ERROR(ExpectLimit(Find("cpu")->directory.get(),
-                                is_v2_ ? "cpu.max" : "cpu.cfs_quota_us",
-                                is_v2_ ? quota + " " + std::to_string(kCpuPeriodMicros) : quota));
+    RETURN_IF_ERROR(
+        ExpectControl("cpu", is_v2 ? "cpu.max" : "cpu.cfs_quota_us",
+                      is_v2 ? quota + " " + std::to_string(kCpuPeriodMicros) : quota));
     cpu = "cpu " + quota + "us of " + std::to_string(kCpuPeriodMicros) + "us";
   }
-  return std::string(is_v2_ ? "v2" : "v1") + ": memory " + PageRounded(limits_.memory_bytes) +
+  return std::string(is_v2 ? "v2" : "v1") + ": memory " + PageRounded(limits_.memory_bytes) +
          ", pids " + std::to_string(limits_.processes) + ", " + cpu;
 }
 
-Result<CgroupEvents> Cgroup::Events() const {
+Result<CgroupEvents> Cgroup::CountedEvents() const {
   CgroupEvents events;
   ASSIGN_OR_RETURN(const std::string memory,
-                   sys::ReadFileAt(Find("memory")->directory.get(),
-                                   is_v2_ ? "memory.events" : "memory.oom_control"));
+                   ReadControl("memory", root_->is_v2() ? "memory.events" : "memory.oom_control"));
   events.out_of_memory_kills = NumberAfter(memory, "oom_kill");
-  ASSIGN_OR_RETURN(const std::string pids,
-                   sys::ReadFileAt(Find("pids")->directory.get(), "pids.events"));
+  ASSIGN_OR_RETURN(const std::string pids, ReadControl("pids", "pids.events"));
   events.refused_forks = NumberAfter(pids, "max");
   return events;
 }
 
+Result<CgroupEvents> Cgroup::Events() const {
+  ASSIGN_OR_RETURN(CgroupEvents events, CountedEvents());
+  events.out_of_memory_kills -= before_.out_of_memory_kills;
+  events.refused_forks -= before_.refused_forks;
+  return events;
+}
+
 Status Cgroup::Freeze() {
-  return sys::WriteFileAt(Find("freezer")->directory.get(),
-                          is_v2_ ? "cgroup.freeze" : "freezer.state", is_v2_ ? "1" : "FROZEN");
+  return WriteControl("freezer", root_->is_v2() ? "cgroup.freeze" : "freezer.state",
+                      root_->is_v2() ? "1" : "FROZEN");
 }
 
 Status Cgroup::Thaw() {
-  return sys::WriteFileAt(Find("freezer")->directory.get(),
-                          is_v2_ ? "cgroup.freeze" : "freezer.state", is_v2_ ? "0" : "THAWED");
+  return WriteControl("freezer", root_->is_v2() ? "cgroup.freeze" : "freezer.state",
+                      root_->is_v2() ? "0" : "THAWED");
+}
+
+Status Cgroup::Recycle(Deadline deadline) {
+  // A new group of version 2 costs little, and the peak of an old one stays.
+  if (root_->is_v2()) return Reason("groups of version 2 are made anew");
+  for (;;) {
+    ASSIGN_OR_RETURN(const std::string tasks, ReadControl("memory", "tasks"));
+    if (tasks.empty()) break;
+    if (deadline.Expired()) return Err(ErrorCode::kBusy, "there is still a process in the group");
+    PauseBriefly();
+  }
+  RETURN_IF_ERROR(WriteControl("memory", "memory.force_empty", "0"));
+  constexpr std::uint64_t kNothing = 1 << 20;
+  ASSIGN_OR_RETURN(const std::string usage, ReadControl("memory", "memory.usage_in_bytes"));
+  if (std::strtoull(usage.c_str(), nullptr, 10) > kNothing)
+    return Err(ErrorCode::kBusy, "memory stays charged to the group");
+  RETURN_IF_ERROR(WriteControl("memory", "memory.max_usage_in_bytes", "0"));
+  ASSIGN_OR_RETURN(before_, CountedEvents());
+  return {};
 }
 
 Status Cgroup::Remove(Deadline deadline) {
-  while (!parts_.empty()) {
-    const Part& part = parts_.back();
-    if (::unlinkat(part.parent.get(), part.name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) {
-      parts_.pop_back();
-    } else if (errno != EBUSY || deadline.Expired()) {
-      return ErrnoError(errno, "removing cgroup '" + part.path + "'");
-    } else {
+  if (root_ == nullptr) return {};
+  const CgroupRoot* root = std::exchange(root_, nullptr);
+  for (const CgroupRoot::Hierarchy& hierarchy : root->hierarchies_) {
+    while (::unlinkat(hierarchy.directory.get(), name_.c_str(), AT_REMOVEDIR) != 0) {
+      if (errno == ENOENT) break;
+      if (errno != EBUSY || deadline.Expired())
+        return ErrnoError(errno, "removing cgroup '" + hierarchy.path + "/" + name_ + "'");
       PauseBriefly();
     }
   }

@@ -3,7 +3,9 @@
 // limits the host limits them too.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -22,51 +24,63 @@ struct CgroupEvents {
   std::uint64_t refused_forks = 0;
 };
 
+class CgroupRoot;
+
 /// A sandbox's group in every hierarchy that is used. Removes it when destroyed; the processes must
-/// be gone by then.
+/// be gone by then. Holds no descriptor; its root must outlive it.
 class Cgroup {
  public:
-  Cgroup(Cgroup&&) noexcept = default;
-  Cgroup& operator=(Cgroup&&) noexcept;
+  Cgroup(Cgroup&& other) noexcept;
+  Cgroup& operator=(Cgroup&& other) noexcept;
   ~Cgroup();
 
   /// Files to which a process writes "0" to join.
   Result<std::vector<sys::UniqueFd>> OpenJoinFiles() const;
 
-  /// Reads back what is in force: "memory 536870912, pids 100, cpu unlimited". An error when a
-  /// limit is not what was asked for or `pid` is not in the group.
-  Result<std::string> Verify(pid_t pid) const;
+  /// Puts other limits in force; does nothing when they are the same.
+  Status SetLimits(const Limits& limits);
 
+  /// Reads back what is in force: "memory 536870912, pids 100, cpu unlimited". An error when a
+  /// limit is not what was asked for or the process is not in the group. `proc` is an open
+  /// /proc/<pid>.
+  Result<std::string> Verify(int proc) const;
+
+  /// What was counted since the group was made or recycled.
   Result<CgroupEvents> Events() const;
   Status Freeze();
   Status Thaw();
+
+  /// Makes it as good as new for another sandbox: no process, no page charged, nothing counted.
+  /// Waits up to the deadline for ended processes. kUnsupported where the kernel cannot.
+  Status Recycle(Deadline deadline);
 
   /// Removes the group; waits up to the deadline for the kernel to let go of ended processes.
   Status Remove(Deadline deadline);
 
  private:
   friend class CgroupRoot;
-  struct Part {
-    std::string hierarchy;  // "memory", "pids", "cpu", "freezer", or "unified"
-    std::string path;       // from the hierarchy's root, as /proc/<pid>/cgroup shows it
-    sys::UniqueFd parent;
-    std::string name;
-    sys::UniqueFd directory;
-  };
-  Cgroup() = default;
-  const Part* Find(std::string_view hierarchy) const;
-  Status Apply();
+  Cgroup(const CgroupRoot* root, std::string name, const Limits& limits)
+      : root_(root), name_(std::move(name)), limits_(limits) {}
+  Result<std::string> ReadControl(std::string_view hierarchy, const std::string& file) const;
+  Status WriteControl(std::string_view hierarchy, const std::string& file,
+                      const std::string& value) const;
+  Status ExpectControl(std::string_view hierarchy, const std::string& file,
+                       const std::string& wanted) const;
+  Status Apply(std::uint64_t memory_bytes_before);
+  Status WriteMemoryLimit(std::uint64_t memory_bytes_before) const;
+  Result<CgroupEvents> CountedEvents() const;
 
-  bool is_v2_ = false;
+  const CgroupRoot* root_;  // null after a move and after Remove
+  std::string name_;
   Limits limits_;
-  std::vector<Part> parts_;
+  CgroupEvents before_;  // counted for an earlier sandbox
 };
 
 /// A directory of this process's own in each hierarchy, below which sandboxes get theirs.
 /// Thread-safe after Open.
 class CgroupRoot {
  public:
-  CgroupRoot(CgroupRoot&&) noexcept = default;
+  CgroupRoot(CgroupRoot&& other) noexcept = default;
   CgroupRoot& operator=(CgroupRoot&&) noexcept = delete;
   ~CgroupRoot();
 
@@ -74,8 +88,8 @@ class CgroupRoot {
   /// process limits cannot be had.
   static Result<CgroupRoot> Open();
 
-  /// A new group with the limits in force.
-  Result<Cgroup> Make(const std::string& name, const Limits& limits) const;
+  /// A new group, with a name of its own and the limits in force.
+  Result<Cgroup> Make(const Limits& limits) const;
 
   bool is_v2() const { return is_v2_; }
 
@@ -85,9 +99,10 @@ class CgroupRoot {
   std::vector<int> Descriptors() const;
 
  private:
+  friend class Cgroup;
   struct Hierarchy {
-    std::string name;
-    std::string path;
+    std::string name;  // "memory", "pids", "cpu", "freezer", or "unified"
+    std::string path;  // from the hierarchy's root, as /proc/<pid>/cgroup shows it
     sys::UniqueFd parent;
     sys::UniqueFd directory;
   };
@@ -95,10 +110,13 @@ class CgroupRoot {
   static Result<CgroupRoot> OpenV1();
   static Result<CgroupRoot> OpenV2();
   Status Add(std::string name, const std::string& mount_point, const std::string& path);
+  const Hierarchy& Find(std::string_view name) const;
 
   bool is_v2_ = false;
   std::string directory_name_;
   std::vector<Hierarchy> hierarchies_;
+  // On the heap, so that the root can be moved.
+  std::unique_ptr<std::atomic<std::uint64_t>> made_ = std::make_unique<std::atomic<std::uint64_t>>(0);
 };
 
 /// One line of /proc/<pid>/mountinfo that is a cgroup file system.

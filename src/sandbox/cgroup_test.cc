@@ -45,13 +45,13 @@ TEST(ParseCgroupPath, FindsAControllerOrTheUnifiedHierarchy) {
 TEST(CgroupRoot, RemovesWhatADeadHostHasLeftAndNothingOfALiveOne) {
   auto live = CgroupRoot::Open();
   if (!live) GTEST_SKIP() << live.error().message;
-  const auto live_group = live->Make("kept", {});
+  const auto live_group = live->Make({});
   ASSERT_TRUE(live_group) << live_group.error().ToString();
   sys::Pipe names = *sys::NewPipe();
   const pid_t dead_host = ::fork();
   if (dead_host == 0) {
     auto root = CgroupRoot::Open();
-    const bool made = root && root->Make("left", {}).has_value();
+    const bool made = root && root->Make({}).has_value();
     if (made) static_cast<void>(sys::WriteAll(names.write_end.get(), root->directory_name()));
     ::_exit(0);  // without any destructor, as when it is killed
   }

@@ -28,32 +28,29 @@ std::unexpected<Error> Late() {
 Result<ControlChannel> ControlChannel::Over(sys::UniqueFd socket) {
   ControlChannel channel;
   RETURN_IF_ERROR(sys::SetNonBlocking(socket.get(), true));
-  ASSIGN_OR_RETURN(channel.wakeup_, sys::NewEventFd());
   channel.socket_ = std::move(socket);
   return channel;
 }
 
 Result<ControlChannel::Ready> ControlChannel::Wait(bool want_write, Deadline deadline,
                                                    const std::stop_token& stop) {
-  const std::stop_callback wake(stop, [fd = wakeup_.get()] { ::eventfd_write(fd, 1); });
+  // Made when it is needed: a sandbox at rest is to cost its host few descriptors.
+  sys::UniqueFd wakeup;
+  if (stop.stop_possible()) {
+    ASSIGN_OR_RETURN(wakeup, sys::NewEventFd());
+  }
+  const std::stop_callback wake(stop, [fd = wakeup.get()] { ::eventfd_write(fd, 1); });
   for (;;) {
-    if (stop.stop_requested()) {
-      eventfd_t ignored;
-      ::eventfd_read(wakeup_.get(), &ignored);
-      return Err(ErrorCode::kCancelled, "cancelled");
-    }
+    if (stop.stop_requested()) return Err(ErrorCode::kCancelled, "cancelled");
     // Also when there is something to read: a peer that never stops talking gains no time by it.
     if (deadline.Expired()) return Late();
     pollfd waits[] = {{socket_.get(), static_cast<short>(POLLIN | (want_write ? POLLOUT : 0)), 0},
-                      {wakeup_.get(), POLLIN, 0}};
+                      {wakeup.get(), POLLIN, 0}};
     const int ready = ::poll(waits, 2, deadline.PollTimeoutMillis());
     if (ready < 0 && errno != EINTR) return ErrnoError(errno, "waiting for the sandbox");
     if (ready == 0) return Late();
     if ((waits[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) return Ready::kReadable;
     if ((waits[0].revents & POLLOUT) != 0) return Ready::kWritable;
-    // A wakeup for a token of an earlier call, or none at all.
-    eventfd_t ignored;
-    if (waits[1].revents != 0) ::eventfd_read(wakeup_.get(), &ignored);
   }
 }
 

@@ -40,7 +40,6 @@ class ControlChannel {
   Status ReadSome();
 
   sys::UniqueFd socket_;
-  sys::UniqueFd wakeup_;  // an eventfd that a stop callback writes
   protocol::FrameDecoder decoder_;
 };
 

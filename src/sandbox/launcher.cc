@@ -2,10 +2,14 @@
 
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "sandbox/worker_image.h"
@@ -45,28 +49,33 @@ const StepInfo& InfoFor(Step step) {
   static constexpr StepInfo kSteps[] = {
       {Step::kNone, std::nullopt, "nothing", ""},
       {Step::kRequest, std::nullopt, "the launcher understanding the request", kBug},
+      {Step::kKeyring, Layer::kIdentity, "leaving the host's keyrings",
+       "a container must allow keyctl, or the kernel be built without keyrings"},
       {Step::kLauncherNamespaces, Layer::kMountNamespace, "entering the launcher's namespaces",
        kUserNamespaceRemedy},
       {Step::kLauncherTree, Layer::kRoot, "building the sandbox's root", kProcRemedy},
-      {Step::kMountSource, std::nullopt, "opening a mount source",
-       "see that the directory still exists"},
-      {Step::kMountAttach, std::nullopt, "attaching a mount", "the destination must be below /mnt"},
-      {Step::kNetwork, Layer::kNetNamespace, "making a network namespace",
-       "see that user.max_net_namespaces is not reached"},
-      {Step::kClone, Layer::kUserNamespace, "cloning into new namespaces", kUserNamespaceRemedy},
+      {Step::kZygote, Layer::kMountNamespace, "preparing a sandbox ahead",
+       "see that neither processes nor memory have run out on this machine"},
       {Step::kCgroupJoin, Layer::kCgroup, "joining the control groups",
        "run as root or delegate a cgroup to this user"},
       {Step::kCgroupNamespace, Layer::kCgroupNamespace, "unsharing the cgroup namespace",
        "see that user.max_cgroup_namespaces is above 0"},
-      {Step::kIdMaps, Layer::kUserNamespace, "writing the uid and gid maps", kUserNamespaceRemedy},
-      {Step::kMountProc, Layer::kRoot, "mounting /proc", kProcRemedy},
+      {Step::kNetwork, Layer::kNetNamespace, "making a network namespace",
+       "see that user.max_net_namespaces is not reached"},
+      {Step::kIpcNamespace, Layer::kIpcNamespace, "making an IPC namespace",
+       "see that user.max_ipc_namespaces is not reached"},
+      {Step::kUtsNamespace, Layer::kUtsNamespace, "making a namespace for the host name",
+       "see that user.max_uts_namespaces is not reached"},
       {Step::kMountTmp, Layer::kRoot, "mounting a tmpfs", kBug},
       {Step::kMountPts, Layer::kRoot, "mounting /dev/pts",
        "see that kernel.pty.max is not reached"},
-      {Step::kHostname, Layer::kUtsNamespace, "setting the host name", kBug},
+      {Step::kMountSource, std::nullopt, "opening a mount source",
+       "see that the directory still exists"},
+      {Step::kMountAttach, std::nullopt, "attaching a mount", "the destination must be below /mnt"},
+      {Step::kClone, Layer::kUserNamespace, "cloning into new namespaces", kUserNamespaceRemedy},
+      {Step::kIdMaps, Layer::kUserNamespace, "writing the uid and gid maps", kUserNamespaceRemedy},
+      {Step::kMountProc, Layer::kRoot, "mounting /proc", kProcRemedy},
       {Step::kIdentity, Layer::kIdentity, "taking the sandbox's ids", kBug},
-      {Step::kKeyring, Layer::kIdentity, "joining a new session keyring",
-       "see that kernel.keys.maxkeys is not reached"},
       {Step::kRlimits, Layer::kRlimits, "setting resource limits", kBug},
       {Step::kCapabilities, Layer::kCapabilities, "dropping capabilities", kBug},
       {Step::kNoNewPrivs, Layer::kNoNewPrivs, "setting no_new_privs", kBug},
@@ -83,17 +92,51 @@ const StepInfo& InfoFor(Step step) {
   return kSteps[1];
 }
 
-LaunchRequest PrepareRequest(const Result<CgroupRoot>& cgroups, std::vector<int>& fds) {
-  LaunchRequest request{};
-  request.kind = RequestKind::kPrepare;
-  if (cgroups) {
-    fds = cgroups->Descriptors();
-    request.cgroup_count = static_cast<std::uint32_t>(fds.size() / 2);
-    std::strncpy(request.cgroup_name, cgroups->directory_name().c_str(),
-                 sizeof(request.cgroup_name) - 1);
-  }
-  return request;
+std::span<const char> BytesOf(const auto& message) {
+  return {reinterpret_cast<const char*>(&message), sizeof(message)};
 }
+
+std::unexpected<Error> Gone(const char* who) {
+  return Err(ErrorCode::kSandboxLost, std::string("the ") + who + " has ended",
+             "it is started again with the next run");
+}
+
+// A whole message of a process that is ours until it has made a sandbox.
+template <typename Message>
+Result<std::vector<sys::UniqueFd>> ReceiveWhole(int socket, Message& message, const char* who) {
+  auto received =
+      sys::ReceiveMessage(socket, {reinterpret_cast<char*>(&message), sizeof(message)});
+  const bool reset = !received && received.error().sys_errno == ECONNRESET;
+  if (reset || (received && received->size != sizeof(message))) return Gone(who);
+  if (!received) return std::unexpected(received.error());
+  return std::move(received->fds);
+}
+
+Status Send(int socket, std::span<const char> bytes, std::span<const int> fds, const char* who) {
+  const Status sent = sys::SendMessage(socket, bytes, fds);
+  if (!sent && (sent.error().sys_errno == EPIPE || sent.error().sys_errno == ECONNRESET))
+    return Gone(who);
+  return sent;
+}
+
+NamespaceIds OwnNamespaces() {
+  NamespaceIds ids{};
+  for (const auto& [name, field] : {std::pair{"user", &ids.user},
+                                    {"mnt", &ids.mount},
+                                    {"pid", &ids.pid},
+                                    {"net", &ids.net},
+                                    {"ipc", &ids.ipc},
+                                    {"uts", &ids.uts},
+                                    {"cgroup", &ids.cgroup}}) {
+    struct stat info;
+    const std::string path = std::string("/proc/self/ns/") + name;
+    *field = ::stat(path.c_str(), &info) == 0 ? info.st_ino : 0;
+  }
+  return ids;
+}
+
+constexpr char kLauncher[] = "launcher";
+constexpr char kZygote[] = "zygote";
 
 }  // namespace
 
@@ -117,14 +160,26 @@ std::optional<Layer> LayerOf(const Error& error) {
   return std::nullopt;
 }
 
-Result<std::unique_ptr<Launcher>> Launcher::Start() {
-  std::unique_ptr<Launcher> launcher(new Launcher);
+Launcher::Launcher(std::size_t pool_size)
+    : tool_identity_(ToolIdentity()),
+      host_namespaces_(OwnNamespaces()),
+      cgroups_(CgroupRoot::Open()),
+      cgroup_pool_(cgroups_ ? std::make_unique<CgroupPool>(*cgroups_, pool_size) : nullptr) {
+  if (pool_size > 0)
+    zygotes_ = std::make_unique<ZygotePool>([this] { return MakeUsualZygote(); }, pool_size);
+}
+
+Result<std::unique_ptr<Launcher>> Launcher::Start(std::size_t pool_size) {
+  std::unique_ptr<Launcher> launcher(new Launcher(pool_size));
   const std::lock_guard lock(launcher->mutex_);
   RETURN_IF_ERROR(launcher->StartProcess());
   return launcher;
 }
 
 Launcher::~Launcher() {
+  std::vector<Zygote> unused;
+  if (zygotes_ != nullptr) unused = zygotes_->TakeAll();
+  zygotes_.reset();
   const std::lock_guard lock(mutex_);
   EndProcess();
 }
@@ -134,14 +189,18 @@ Status Launcher::StartProcess() {
   ASSIGN_OR_RETURN(process_, sys::SpawnImage(WorkerImage(), "cofferdam-worker", pair.second.get()));
   pair.second.Reset();
   socket_ = std::move(pair.first);
+  LauncherRequest request{};
+  request.kind = RequestKind::kPrepare;
   std::vector<int> fds;
-  const LaunchRequest request = PrepareRequest(cgroups_, fds);
-  const auto prepared = Ask(request, fds);
-  if (!prepared) {
-    EndProcess();
-    return std::unexpected(prepared.error());
+  if (cgroups_) {
+    fds = cgroups_->Descriptors();
+    request.cgroup_count = static_cast<std::uint32_t>(fds.size() / 2);
+    std::strncpy(request.cgroup_name, cgroups_->directory_name().c_str(),
+                 sizeof(request.cgroup_name) - 1);
   }
-  return {};
+  const Status prepared = AskLocked(request, fds);
+  if (!prepared) EndProcess();
+  return prepared;
 }
 
 void Launcher::EndProcess() {
@@ -153,36 +212,108 @@ void Launcher::EndProcess() {
   process_ = {};
 }
 
-Result<Launched> Launcher::Ask(const LaunchRequest& request, std::span<const int> fds) {
-  const std::span bytes(reinterpret_cast<const char*>(&request), sizeof(request));
-  RETURN_IF_ERROR(sys::SendMessage(socket_.get(), bytes, fds));
-  Launched launched;
-  const std::span buffer(reinterpret_cast<char*>(&launched.reply), sizeof(launched.reply));
-  ASSIGN_OR_RETURN(sys::ReceivedMessage message, sys::ReceiveMessage(socket_.get(), buffer));
-  if (message.size != sizeof(launched.reply))
-    return Err(ErrorCode::kSandboxLost, "the launcher has ended",
-               "it is started again with the next run");
+Status Launcher::AskLocked(const LauncherRequest& request, std::span<const int> fds) {
+  if (!socket_.valid()) return Gone(kLauncher);
+  RETURN_IF_ERROR(Send(socket_.get(), BytesOf(request), fds, kLauncher));
+  LauncherReply reply{};
+  RETURN_IF_ERROR(ReceiveWhole(socket_.get(), reply, kLauncher));
+  if (reply.failed_step == Step::kNone) return {};
+  return std::unexpected(StepError(reply.failed_step, reply.error_number));
+}
+
+Status Launcher::Ask(const LauncherRequest& request, std::span<const int> fds, WhenGone when_gone) {
+  const std::lock_guard lock(mutex_);
+  const Status answered = AskLocked(request, fds);
+  const bool gone = !answered && answered.error().code == ErrorCode::kSandboxLost;
+  if (!gone || when_gone == WhenGone::kFail) return answered;
+  EndProcess();
+  RETURN_IF_ERROR(StartProcess());
+  return AskLocked(request, fds);
+}
+
+Result<Zygote> Launcher::MakeZygote(LayerSet skip, const Limits& limits, WhenGone when_gone) {
+  Zygote zygote;
+  ASSIGN_OR_RETURN(sys::SocketPair socket, sys::NewSocketPair(SOCK_SEQPACKET));
+  ASSIGN_OR_RETURN(sys::SocketPair channel, sys::NewSocketPair(SOCK_STREAM));
+  std::vector<int> fds = {socket.second.get(), channel.second.get()};
+  std::vector<sys::UniqueFd> join_files;
+  LauncherRequest request{};
+  request.kind = RequestKind::kMakeZygote;
+  request.skip_layers = skip.bits();
+  if (cgroup_pool_ != nullptr && !skip.Has(Layer::kCgroup)) {
+    ASSIGN_OR_RETURN(zygote.cgroup, cgroup_pool_->Take(limits));
+    ASSIGN_OR_RETURN(join_files, zygote.cgroup->OpenJoinFiles());
+    for (const sys::UniqueFd& file : join_files) fds.push_back(file.get());
+    request.cgroup_count = static_cast<std::uint32_t>(join_files.size());
+  }
+  RETURN_IF_ERROR(Ask(request, fds, when_gone));
+  // Now only the zygote has its ends, so that its death can be noticed.
+  socket.second.Reset();
+  channel.second.Reset();
+  RETURN_IF_ERROR(ReceiveWhole(socket.first.get(), zygote.report, kZygote));
+  zygote.socket = std::move(socket.first);
+  zygote.channel = std::move(channel.first);
+  return zygote;
+}
+
+Result<Zygote> Launcher::MakeUsualZygote() {
+  Limits limits;
+  {
+    const std::lock_guard lock(mutex_);
+    limits = usual_limits_;
+  }
+  return MakeZygote(LayerSet(), limits, WhenGone::kFail);
+}
+
+Result<Launched> Launcher::AskZygote(Zygote zygote, const LaunchRequest& request,
+                                     std::span<const int> mounts, const Limits& limits) const {
+  const LayerSet missing(zygote.report.missing_layers & ~request.optional_layers);
+  if (!missing.empty())
+    return std::unexpected(StepError(zygote.report.failed_step, zygote.report.error_number));
+  if (zygote.cgroup) RETURN_IF_ERROR(zygote.cgroup->SetLimits(limits));
+  RETURN_IF_ERROR(Send(zygote.socket.get(), BytesOf(request), mounts, kZygote));
+  Launched launched{};
+  ASSIGN_OR_RETURN(std::vector<sys::UniqueFd> fds,
+                   ReceiveWhole(zygote.socket.get(), launched.reply, kZygote));
   if (launched.reply.failed_step != Step::kNone)
     return std::unexpected(StepError(launched.reply.failed_step, launched.reply.error_number));
-  if (request.kind == RequestKind::kLaunch) {
-    CHECK(message.fds.size() == 1);
-    launched.pidfd = std::move(message.fds[0]);
-  }
+  CHECK(fds.size() == 1);
+  launched.pidfd = std::move(fds[0]);
+  launched.channel = std::move(zygote.channel);
+  launched.cgroup = std::move(zygote.cgroup);
+  launched.missing_layers = zygote.report.missing_layers;
+  launched.zygote = std::move(zygote.socket);
   return launched;
 }
 
-Result<Launched> Launcher::Launch(const LaunchRequest& request, std::span<const int> fds) {
-  const std::lock_guard lock(mutex_);
-  if (socket_.valid()) {
-    auto launched = Ask(request, fds);
-    const bool launcher_gone = !launched && (launched.error().code == ErrorCode::kSandboxLost ||
-                                             launched.error().sys_errno == EPIPE ||
-                                             launched.error().sys_errno == ECONNRESET);
-    if (!launcher_gone) return launched;
-    EndProcess();
+Result<Launched> Launcher::Launch(const LaunchRequest& request, std::span<const int> mounts,
+                                  const Limits& limits) {
+  const LayerSet skip(request.skip_layers);
+  if (!cgroups_ && !skip.Has(Layer::kCgroup) &&
+      !LayerSet(request.optional_layers).Has(Layer::kCgroup))
+    return std::unexpected(cgroups_.error());
+  if (zygotes_ != nullptr && skip.empty()) {
+    {
+      const std::lock_guard lock(mutex_);
+      usual_limits_ = limits;
+    }
+    if (auto ready = zygotes_->Take()) {
+      auto launched = AskZygote(std::move(*ready), request, mounts, limits);
+      // One that waited for a launcher that has died is dead, too.
+      if (launched || launched.error().code != ErrorCode::kSandboxLost) return launched;
+    }
   }
-  RETURN_IF_ERROR(StartProcess());
-  return Ask(request, fds);
+  ASSIGN_OR_RETURN(Zygote zygote, MakeZygote(skip, limits, WhenGone::kStartAnother));
+  return AskZygote(std::move(zygote), request, mounts, limits);
+}
+
+void Launcher::Recycle(Cgroup cgroup) {
+  CHECK(cgroup_pool_ != nullptr);
+  cgroup_pool_->Return(std::move(cgroup));
+}
+
+void Launcher::WaitUntilFilled() {
+  if (zygotes_ != nullptr) zygotes_->WaitUntilFilled();
 }
 
 Result<pid_t> Launcher::Pid() const {

@@ -54,7 +54,7 @@ FileEntry ToEntry(const v1::FsEntry& entry) {
           entry.size(), entry.modified_ms(), entry.mode() & 07777};
 }
 
-// Descriptors and mounts of a launch, kept open until the launcher has answered.
+// Mounts of a launch, kept open until the launcher has answered.
 struct LaunchParts {
   LaunchRequest request{};
   std::vector<sys::UniqueFd> owned;
@@ -116,7 +116,6 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
         "the sandbox layer 'identity' cannot be had: the superuser has no second uid and gid "
         "here to run tools under",
         "run as an ordinary user, or in a container with more than one id");
-  parts.request.kind = RequestKind::kLaunch;
   parts.request.skip_layers = spec.skip_.bits();
   parts.request.optional_layers = optional.bits();
   parts.request.outer_uid = identity.uid;
@@ -124,40 +123,34 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
   SetLimits(spec.limits, parts.request);
   std::strncpy(parts.request.hostname, spec.hostname.c_str(), sizeof(parts.request.hostname) - 1);
 
-  ASSIGN_OR_RETURN(sys::SocketPair pair, sys::NewSocketPair(SOCK_STREAM));
-  ASSIGN_OR_RETURN(ControlChannel channel, ControlChannel::Over(std::move(pair.first)));
-  std::unique_ptr<LocalSandbox> sandbox(new LocalSandbox(spec, std::move(channel)));
-  parts.Add(std::move(pair.second));
-  if (!spec.skip_.Has(Layer::kCgroup)) {
-    if (launcher.cgroups()) {
-      ASSIGN_OR_RETURN(Cgroup cgroup, launcher.cgroups()->Make(spec.id, spec.limits));
-      ASSIGN_OR_RETURN(std::vector<sys::UniqueFd> files, cgroup.OpenJoinFiles());
-      sandbox->cgroup_ = std::move(cgroup);
-      for (sys::UniqueFd& file : files) parts.Add(std::move(file));
-      parts.request.cgroup_count = static_cast<std::uint32_t>(files.size());
-    } else if (!optional.Has(Layer::kCgroup)) {
-      return std::unexpected(launcher.cgroups().error());
-    }
-  }
   for (const Mount& mount : spec.mounts) RETURN_IF_ERROR(AddMount(mount, parts));
-  sandbox->times_.prepare = MicrosSince(clock);
+  StartTimes times;
+  times.prepare = MicrosSince(clock);
 
-  ASSIGN_OR_RETURN(Launched launched, launcher.Launch(parts.request, parts.fds));
+  ASSIGN_OR_RETURN(Launched launched, launcher.Launch(parts.request, parts.fds, spec.limits));
+  ASSIGN_OR_RETURN(ControlChannel channel, ControlChannel::Over(std::move(launched.channel)));
+  std::unique_ptr<LocalSandbox> sandbox(new LocalSandbox(launcher, spec, std::move(channel)));
+  sandbox->cgroup_ = std::move(launched.cgroup);
   sandbox->pidfd_ = std::move(launched.pidfd);
   sandbox->pid_ = launched.reply.pid;
-  parts.owned.clear();
-  sandbox->times_.launch = MicrosSince(clock);
+  times.launch = MicrosSince(clock);
 
   ASSIGN_OR_RETURN(const StartReport report, sandbox->client_.ReceiveStartReport(deadline));
   if (report.failed_step != Step::kNone)
     return std::unexpected(StepError(report.failed_step, report.error_number));
-  sandbox->times_.confine = MicrosSince(clock);
+  times.confine = MicrosSince(clock);
 
+  // The worker wakes up and answers while its layers are looked at.
+  RETURN_IF_ERROR(sandbox->client_.SendPing(deadline));
   const Cgroup* cgroup = sandbox->cgroup_ ? &*sandbox->cgroup_ : nullptr;
-  ASSIGN_OR_RETURN(sandbox->layers_, Verify({parts.request, launched.reply, report, cgroup}));
-  sandbox->times_.verify = MicrosSince(clock);
-  RETURN_IF_ERROR(sandbox->Ping(deadline));
-  sandbox->times_.ping = MicrosSince(clock);
+  ASSIGN_OR_RETURN(sandbox->layers_,
+                   Verify({parts.request, launched.reply, report, launched.missing_layers,
+                           launcher.host_namespaces(), cgroup}));
+  times.verify = MicrosSince(clock);
+  RETURN_IF_ERROR(sandbox->client_.AwaitPing(deadline));
+  times.ping = MicrosSince(clock);
+  times.step_done_nanos = std::to_array(report.step_done_nanos);
+  sandbox->times_ = times;
   return sandbox;
 }
 
@@ -172,7 +165,7 @@ void LocalSandbox::Kill() {
   if (frozen_ && cgroup_) static_cast<void>(cgroup_->Thaw());
   // When PID 1 has ended, the kernel has ended everything in its namespace.
   static_cast<void>(sys::WaitForEnd(pidfd_.get(), Deadline::After(kEndTimeout)));
-  if (cgroup_) static_cast<void>(cgroup_->Remove(Deadline::After(kEndTimeout)));
+  if (cgroup_) launcher_.Recycle(std::move(*std::exchange(cgroup_, std::nullopt)));
 }
 
 Status LocalSandbox::Freeze() {

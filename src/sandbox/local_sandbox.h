@@ -1,6 +1,8 @@
 // A sandbox on this machine: a worker that the launcher made, its channel and its control group.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -18,11 +20,13 @@ namespace cofferdam::sandbox {
 
 /// How long each part of a start took, in microseconds.
 struct StartTimes {
-  std::int64_t prepare = 0;  // opening mounts, making the control group
-  std::int64_t launch = 0;   // the launcher's answer
+  std::int64_t prepare = 0;  // opening mounts
+  std::int64_t launch = 0;   // the zygote's answer
   std::int64_t confine = 0;  // until the start code's report
   std::int64_t verify = 0;   // reading the kernel's files
-  std::int64_t ping = 0;     // the first answer
+  std::int64_t ping = 0;     // the first answer, as far as it was not there already
+  /// As the start code reported them; see StartReport.
+  std::array<std::uint32_t, kStepCount> step_done_nanos{};
   std::int64_t ready() const { return prepare + launch + confine + verify + ping; }
 };
 
@@ -67,8 +71,8 @@ class LocalSandbox final : public Sandbox {
   Status Thaw();
 
  private:
-  LocalSandbox(SandboxSpec spec, ControlChannel channel)
-      : spec_(std::move(spec)), client_(std::move(channel)) {}
+  LocalSandbox(Launcher& launcher, SandboxSpec spec, ControlChannel channel)
+      : launcher_(launcher), spec_(std::move(spec)), client_(std::move(channel)) {}
   Result<protocol::v1::OpExit> RunOperation(protocol::v1::OpStart start, std::string_view input,
                                             const OperationClient::DataSink& sink,
                                             std::optional<std::chrono::milliseconds> patience,
@@ -80,6 +84,7 @@ class LocalSandbox final : public Sandbox {
   Error Failed(const Error& cause);
   CgroupEvents EventsOrNone();
 
+  Launcher& launcher_;
   SandboxSpec spec_;
   std::optional<Cgroup> cgroup_;
   sys::UniqueFd pidfd_;

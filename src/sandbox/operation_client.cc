@@ -86,6 +86,8 @@ bool IsText(const v1::ControlRequest& request) {
   }
 }
 
+std::string IdOf(std::uint64_t number) { return "op-" + std::to_string(number); }
+
 Error FarewellError(const v1::Farewell& farewell) {
   return {ErrorCode::kSandboxLost, "the sandbox was ended: " + Bounded(farewell.reason()), {}, 0};
 }
@@ -117,6 +119,8 @@ struct OperationClient::Operation {
   bool ended() const { return refused || exit; }
   Deadline deadline() const { return until ? Deadline::At(*until) : Deadline::Never(); }
 };
+
+std::string OperationClient::NextId() { return IdOf(next_id_++); }
 
 std::unexpected<Error> OperationClient::Broken(Error error) {
   broken_ = true;
@@ -152,6 +156,11 @@ Result<v1::ControlResponse> OperationClient::Unary(v1::ControlRequest request, D
   request.set_request_id(id);
   RETURN_IF_ERROR(
       SendRequest(std::move(request), Deadline::Earlier(deadline, Deadline::After(kSendTimeout))));
+  return AwaitResponse(id, deadline);
+}
+
+Result<v1::ControlResponse> OperationClient::AwaitResponse(const std::string& id,
+                                                           Deadline deadline) {
   auto frame = channel_.Receive(deadline, {});
   if (!frame) return Broken(frame.error());
   if (frame->has_farewell()) return Broken(FarewellError(frame->farewell()));
@@ -161,15 +170,27 @@ Result<v1::ControlResponse> OperationClient::Unary(v1::ControlRequest request, D
   return frame->response();
 }
 
-Status OperationClient::Ping(Deadline deadline) {
+Status OperationClient::SendPing(Deadline deadline) {
+  if (broken_) return Err(ErrorCode::kSandboxLost, "the sandbox has ended");
+  ping_nonce_ = next_id_;
   v1::ControlRequest request;
-  const std::uint64_t nonce = next_id_;
-  request.mutable_ping()->set_nonce(nonce);
-  const auto response = Unary(std::move(request), deadline);
+  request.set_request_id(NextId());
+  request.mutable_ping()->set_nonce(ping_nonce_);
+  return SendRequest(std::move(request),
+                     Deadline::Earlier(deadline, Deadline::After(kSendTimeout)));
+}
+
+Status OperationClient::AwaitPing(Deadline deadline) {
+  const auto response = AwaitResponse(IdOf(ping_nonce_), deadline);
   if (!response) return std::unexpected(response.error());
-  if (!response->has_ping() || response->ping().nonce() != nonce)
+  if (!response->has_ping() || response->ping().nonce() != ping_nonce_)
     return Misfit("the worker answered something else");
   return {};
+}
+
+Status OperationClient::Ping(Deadline deadline) {
+  RETURN_IF_ERROR(SendPing(deadline));
+  return AwaitPing(deadline);
 }
 
 // ---- Operations

@@ -44,6 +44,9 @@ class OperationClient {
   Result<StartReport> ReceiveStartReport(Deadline deadline);
 
   Status Ping(Deadline deadline);
+  /// The two halves of a ping, between which the caller can do something else.
+  Status SendPing(Deadline deadline);
+  Status AwaitPing(Deadline deadline);
 
   /// A request with one answer; `request` needs no id.
   Result<protocol::v1::ControlResponse> Unary(protocol::v1::ControlRequest request,
@@ -61,10 +64,11 @@ class OperationClient {
  private:
   struct Operation;
 
-  std::string NextId() { return "op-" + std::to_string(next_id_++); }
+  std::string NextId();
   std::unexpected<Error> Broken(Error error);
   std::unexpected<Error> Misfit(const char* what);
   Status SendRequest(protocol::v1::ControlRequest request, Deadline deadline);
+  Result<protocol::v1::ControlResponse> AwaitResponse(const std::string& id, Deadline deadline);
   Status Start(Operation& operation, protocol::v1::OpStart start);
   Status SendNextChunk(Operation& operation);
   Status SendCancel(Operation& operation);
@@ -77,6 +81,7 @@ class OperationClient {
   ControlChannel channel_;
   std::chrono::milliseconds answer_timeout_;
   std::uint64_t next_id_ = 1;
+  std::uint64_t ping_nonce_ = 0;
   bool broken_ = false;
 };
 

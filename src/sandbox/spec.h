@@ -21,6 +21,8 @@ struct Limits {
   std::uint64_t file_bytes = 0;             // size of one file; 0: no limit
   std::uint64_t tmp_bytes = 64ull << 20;    // size of /tmp and of /dev/shm each
   std::uint64_t tmp_inodes = 16384;
+
+  bool operator==(const Limits&) const = default;
 };
 
 struct Mount {

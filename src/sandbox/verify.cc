@@ -1,5 +1,6 @@
 #include "sandbox/verify.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <set>
 
 #include "base/split.h"
+#include "sys/fd.h"
 #include "sys/file.h"
 
 namespace cofferdam::sandbox {
@@ -20,18 +22,16 @@ bool HasOption(std::string_view options, std::string_view option) {
 
 bool IsDevice(std::string_view path) { return path.starts_with("/dev/"); }
 
-std::uint64_t NamespaceOf(const std::string& pid, const char* name) {
-  struct stat info;
-  return ::stat(("/proc/" + pid + "/ns/" + name).c_str(), &info) == 0 ? info.st_ino : 0;
-}
-
 class Verifier {
  public:
   explicit Verifier(const VerifyInput& input)
-      : input_(input), pid_(std::to_string(input.reply.pid)) {}
+      : input_(input) {}
 
   Result<std::vector<LayerEvidence>> Run() {
-    ASSIGN_OR_RETURN(status_, sys::ReadFile("/proc/" + pid_ + "/status"));
+    // One look-up for all files: a pid that has ended and come again is another directory.
+    ASSIGN_OR_RETURN(proc_, sys::Open("/proc/" + std::to_string(input_.reply.pid),
+                                      O_PATH | O_DIRECTORY));
+    ASSIGN_OR_RETURN(status_, sys::ReadFileAt(proc_.get(), "status"));
     for (int i = 0; i < kLayerCount; ++i) {
       const auto layer = static_cast<Layer>(i);
       if (LayerSet(input_.request.skip_layers).Has(layer)) {
@@ -50,7 +50,7 @@ class Verifier {
  private:
   bool IsMissing(Layer layer) const {
     if (layer == Layer::kCgroup && input_.cgroup == nullptr) return true;
-    return LayerSet(input_.reply.missing_layers | input_.report.missing_layers).Has(layer);
+    return LayerSet(input_.missing_layers | input_.report.missing_layers).Has(layer);
   }
 
   std::unexpected<Error> Not(Layer layer, const std::string& seen) const {
@@ -67,23 +67,24 @@ class Verifier {
 
   Result<LayerEvidence> See(Layer layer) const {
     const NamespaceIds& ids = input_.reply.namespaces;
+    const NamespaceIds& host = input_.host_namespaces;
     switch (layer) {
       case Layer::kUserNamespace:
-        return SeeNamespace(layer, "user", ids.user);
+        return SeeNamespace(layer, "user", ids.user, host.user);
       case Layer::kMountNamespace:
-        return SeeNamespace(layer, "mnt", ids.mount);
+        return SeeNamespace(layer, "mnt", ids.mount, host.mount);
       case Layer::kPidNamespace:
-        return SeeNamespace(layer, "pid", ids.pid);
+        return SeeNamespace(layer, "pid", ids.pid, host.pid);
       case Layer::kNetNamespace:
-        return SeeNamespace(layer, "net", ids.net);
+        return SeeNamespace(layer, "net", ids.net, host.net);
       case Layer::kIpcNamespace:
-        return SeeNamespace(layer, "ipc", ids.ipc);
+        return SeeNamespace(layer, "ipc", ids.ipc, host.ipc);
       case Layer::kUtsNamespace:
-        return SeeNamespace(layer, "uts", ids.uts);
+        return SeeNamespace(layer, "uts", ids.uts, host.uts);
+      case Layer::kCgroupNamespace:
+        return SeeNamespace(layer, "cgroup", ids.cgroup, host.cgroup);
       case Layer::kCgroup:
         return SeeCgroup();
-      case Layer::kCgroupNamespace:
-        return SeeCgroupNamespace();
       case Layer::kRoot:
         return SeeMounts();
       case Layer::kIdentity:
@@ -104,34 +105,23 @@ class Verifier {
     return Not(layer, "unknown");
   }
 
-  Result<LayerEvidence> SeeNamespace(Layer layer, const char* name, std::uint64_t id) const {
-    const std::uint64_t own = NamespaceOf("self", name);
-    if (id == 0 || own == 0 || id == own)
+  // As the launcher's side took them; nothing inside can change them.
+  Result<LayerEvidence> SeeNamespace(Layer layer, const char* name, std::uint64_t id,
+                                     std::uint64_t of_host) const {
+    if (id == 0 || of_host == 0 || id == of_host)
       return Not(layer, std::string(name) + " namespace " + std::to_string(id) +
-                            ", the host's is " + std::to_string(own));
+                            ", the host's is " + std::to_string(of_host));
     return Read(layer, std::string(name) + ":[" + std::to_string(id) + "], not the host's");
   }
 
-  // Where an ordinary user may not look, the start code did.
-  Result<LayerEvidence> SeeCgroupNamespace() const {
-    const std::uint64_t own = NamespaceOf("self", "cgroup");
-    const std::uint64_t seen = NamespaceOf(pid_, "cgroup");
-    const std::uint64_t id = seen != 0 ? seen : input_.report.cgroup_namespace;
-    if (id == 0 || id == own)
-      return Not(Layer::kCgroupNamespace, "cgroup namespace " + std::to_string(id));
-    const std::string detail = "cgroup:[" + std::to_string(id) + "], not the host's";
-    return seen != 0 ? Read(Layer::kCgroupNamespace, detail)
-                     : Probed(Layer::kCgroupNamespace, detail);
-  }
-
   Result<LayerEvidence> SeeCgroup() const {
-    auto limits = input_.cgroup->Verify(input_.reply.pid);
+    auto limits = input_.cgroup->Verify(proc_.get());
     if (!limits) return Not(Layer::kCgroup, limits.error().message);
     return Read(Layer::kCgroup, *limits);
   }
 
   Result<LayerEvidence> SeeMounts() const {
-    ASSIGN_OR_RETURN(const std::string mountinfo, sys::ReadFile("/proc/" + pid_ + "/mountinfo"));
+    ASSIGN_OR_RETURN(const std::string mountinfo, sys::ReadFileAt(proc_.get(), "mountinfo"));
     const std::string fault = FaultInMounts(mountinfo, input_.request);
     if (!fault.empty()) return Not(Layer::kRoot, fault);
     return Read(Layer::kRoot,
@@ -157,7 +147,7 @@ class Verifier {
   }
 
   Result<LayerEvidence> SeeLimits() const {
-    ASSIGN_OR_RETURN(const std::string limits, sys::ReadFile("/proc/" + pid_ + "/limits"));
+    ASSIGN_OR_RETURN(const std::string limits, sys::ReadFileAt(proc_.get(), "limits"));
     for (const std::string_view line : SplitNonEmpty(limits, '\n')) {
       if (!line.starts_with("Max core file size")) continue;
       const auto words = SplitNonEmpty(line.substr(18), ' ');
@@ -200,7 +190,7 @@ class Verifier {
   // The kernel gives the files of an undumpable process to the superuser.
   Result<LayerEvidence> SeeUndumpable() const {
     struct stat info;
-    if (::stat(("/proc/" + pid_ + "/environ").c_str(), &info) != 0 ||
+    if (::fstatat(proc_.get(), "environ", &info, 0) != 0 ||
         info.st_uid == input_.request.outer_uid)
       return Not(Layer::kUndumpable, "its files in /proc belong to its own uid");
     return Read(Layer::kUndumpable,
@@ -208,7 +198,7 @@ class Verifier {
   }
 
   const VerifyInput& input_;
-  std::string pid_;
+  sys::UniqueFd proc_;
   std::string status_;
   std::vector<LayerEvidence> evidence_;
 };

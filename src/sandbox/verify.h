@@ -17,6 +17,8 @@ struct VerifyInput {
   const LaunchRequest& request;
   const LaunchReply& reply;
   const StartReport& report;
+  std::uint32_t missing_layers;  // those that the zygote did not get
+  const NamespaceIds& host_namespaces;
   /// Null when the cgroup layer is missing and may be.
   const Cgroup* cgroup;
 };

@@ -23,7 +23,8 @@ Result<Child> CloneProcess(std::uint64_t flags) {
   clone_args arguments{};
   arguments.flags = flags | CLONE_PIDFD;
   arguments.pidfd = reinterpret_cast<std::uintptr_t>(&raw_pidfd);
-  arguments.exit_signal = SIGCHLD;
+  // A sibling has its exit signal from the parent.
+  arguments.exit_signal = (flags & CLONE_PARENT) != 0 ? 0 : SIGCHLD;
   const long pid = ::syscall(SYS_clone3, &arguments, sizeof(arguments));
   if (pid < 0) return ErrnoError(errno, "cloning a process");
   if (pid == 0) return Child{0, UniqueFd()};

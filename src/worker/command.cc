@@ -24,8 +24,6 @@ namespace {
 
 namespace v1 = protocol::v1;
 
-// Tools are the first to die when the sandbox runs out of memory; the worker has the default.
-constexpr char kToolOomScore[] = "800";
 // As shells say it of a command that could not be run.
 constexpr int kNotRun = 127;
 
@@ -40,12 +38,6 @@ void ResetSignals() {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-}
-
-void RaiseOomScore() {
-  // Its own /proc files are closed to an undumpable process; exec makes it dumpable anyway.
-  ::prctl(PR_SET_DUMPABLE, 1);
-  static_cast<void>(sys::WriteFileAt(AT_FDCWD, "/proc/self/oom_score_adj", kToolOomScore));
 }
 
 std::vector<char*> Pointers(std::vector<std::string>& strings) {
@@ -73,7 +65,6 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
   ::dup2(input, STDIN_FILENO);
   ::dup2(pipes.output, STDOUT_FILENO);
   ::dup2(pipes.errors, STDERR_FILENO);
-  RaiseOomScore();
   if (!request.cwd().empty() && ::chdir(request.cwd().c_str()) != 0)
     FailStart(failure_pipe, StartFailure::What::kWorkingDirectory);
   std::vector<std::string> arguments;

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <unordered_map>
@@ -45,6 +46,8 @@ constexpr std::size_t kMaxCommandBytes = 512 * 1024;
 constexpr std::size_t kMaxStdinBytes = 256 * 1024;
 // For what is answered in one piece.
 constexpr std::chrono::seconds kUnaryTimeout{30};
+// Tools are the first to die when the sandbox runs out of memory.
+constexpr int kToolOomScore = 800;
 
 bool IsLegalId(const std::string& id) {
   return !id.empty() && id.size() <= kMaxIdBytes && std::ranges::all_of(id, [](char c) {
@@ -141,7 +144,7 @@ Operation::Options OptionsFor(const std::string& id, const v1::OpStart& start) {
 
 class ToolServer {
  public:
-  explicit ToolServer(int channel) : channel_(channel) {}
+  ToolServer(int channel, int oom_score) : channel_(channel), oom_score_(oom_score) {}
 
   void Run() {
     sigset_t child_signal;
@@ -157,6 +160,7 @@ class ToolServer {
     auto proc = sys::Open("/proc", O_PATH | O_DIRECTORY);
     if (!proc || !signals_.valid() || !sys::SetNonBlocking(channel_, true)) return;
     proc_ = std::move(*proc);
+    ReadOomScore();
     while (!done_) Turn();
     Flush();
     EndOperations();
@@ -286,7 +290,7 @@ class ToolServer {
     if (!Admit(request)) return;
     const v1::OpStart& start = request.op_start();
     if (const char* fault = FaultIn(start)) return Refuse(request, v1::ERROR_PROTOCOL, fault);
-    auto operation = Operation::Start(OptionsFor(request.request_id(), start), WorkFor(start));
+    auto operation = StartChild(OptionsFor(request.request_id(), start), WorkFor(start));
     if (!operation) {
       v1::ControlResponse response = ResponseTo(request);
       *response.mutable_error() = FromError(operation.error());
@@ -306,12 +310,34 @@ class ToolServer {
     running_[request.request_id()] = std::move(*operation);
   }
 
+  // A child has the score that its parent had when it was made, and so has all that it starts.
+  Result<std::unique_ptr<Operation>> StartChild(Operation::Options options,
+                                                const Operation::Work& work) {
+    SetOomScore(kToolOomScore);
+    auto operation = Operation::Start(std::move(options), work);
+    SetOomScore(own_oom_score_);
+    return operation;
+  }
+
+  void ReadOomScore() {
+    char text[16] = {};
+    if (oom_score_ < 0 || ::pread(oom_score_, text, sizeof(text) - 1, 0) <= 0) oom_score_ = -1;
+    own_oom_score_ = std::atoi(text);
+  }
+
+  // A host that is worth less to the kernel than a tool has no room for a difference.
+  void SetOomScore(int score) {
+    if (oom_score_ < 0 || own_oom_score_ >= kToolOomScore) return;
+    const std::string text = std::to_string(score);
+    CHECK(::pwrite(oom_score_, text.data(), text.size(), 0) > 0);
+  }
+
   void StartUnary(const v1::ControlRequest& request) {
     if (!Admit(request)) return;
     Operation::Options options;
     options.id = request.request_id();
     options.deadline = Deadline::After(kUnaryTimeout);
-    auto operation = Operation::Start(std::move(options), [request](const ChildPipes& pipes) {
+    auto operation = StartChild(std::move(options), [request](const ChildPipes& pipes) {
       const v1::ControlResponse response = AnswerFileRequest(request);
       static_cast<void>(sys::WriteAll(pipes.status, response.SerializeAsString()));
     });
@@ -507,6 +533,8 @@ class ToolServer {
   }
 
   int channel_;
+  int oom_score_;
+  int own_oom_score_ = 0;
   sys::UniqueFd signals_;
   sys::UniqueFd proc_;
   protocol::FrameDecoder decoder_;
@@ -520,6 +548,6 @@ class ToolServer {
 
 }  // namespace
 
-void ServeTools(int channel) { ToolServer(channel).Run(); }
+void ServeTools(int channel, int oom_score) { ToolServer(channel, oom_score).Run(); }
 
 }  // namespace cofferdam::worker

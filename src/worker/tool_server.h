@@ -5,7 +5,9 @@
 namespace cofferdam::worker {
 
 /// Serves the control protocol on `channel` (a stream socket) until the host is gone or the sandbox
-/// has to end. Takes over SIGCHLD and the reaping of every child of the process.
-void ServeTools(int channel);
+/// has to end. Takes over SIGCHLD and the reaping of every child of the process. `oom_score` is the
+/// process's own /proc file oom_score_adj, open for reading and writing, through which children are
+/// made the first to die of memory; -1 leaves that.
+void ServeTools(int channel, int oom_score);
 
 }  // namespace cofferdam::worker

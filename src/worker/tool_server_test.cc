@@ -53,7 +53,7 @@ class ToolServerTest : public testing::Test {
     ASSERT_GE(pid_, 0);
     if (pid_ == 0) {
       pair->first.Reset();
-      if (::chdir(dir_.path().c_str()) == 0) ServeTools(pair->second.get());
+      if (::chdir(dir_.path().c_str()) == 0) ServeTools(pair->second.get(), -1);
       ::_exit(0);
     }
     socket_ = std::move(pair->first);

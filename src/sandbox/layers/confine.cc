@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/keyctl.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
@@ -11,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,20 +18,12 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <vector>
 
-#include "sandbox/layers/landlock.h"
 #include "sandbox/layers/seccomp/filters.h"
 #include "sys/fd.h"
 
 namespace cofferdam::sandbox {
 namespace {
-
-int JoinCgroups(std::span<const int> files) {
-  for (const int file : files)
-    if (::write(file, "0", 1) != 1) return errno;
-  return 0;
-}
 
 int WriteProcFile(int proc, const char* name, const char* text) {
   const sys::UniqueFd fd(::openat(proc, name, O_WRONLY | O_CLOEXEC));
@@ -56,39 +48,10 @@ int Mount(const char* type, const char* target, unsigned long flags, const char*
 
 int MountProc() { return Mount("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr); }
 
-int MountTmp(const LaunchRequest& request) {
-  constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV;
-  char options[160];
-  std::snprintf(options, sizeof(options), "mode=1777,size=%llu,nr_inodes=%llu",
-                static_cast<unsigned long long>(request.tmp_bytes),
-                static_cast<unsigned long long>(request.tmp_inodes));
-  if (const int error_number = Mount("tmpfs", "/tmp", kFlags, options)) return error_number;
-  if (const int error_number = Mount("tmpfs", "/dev/shm", kFlags | MS_NOEXEC, options))
-    return error_number;
-  return Mount("tmpfs", "/run", kFlags | MS_NOEXEC,
-               "mode=0755,uid=1000,gid=1000,size=1m,nr_inodes=256");
-}
-
-int MountPts() {
-  return Mount("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC,
-               "newinstance,ptmxmode=0666,mode=0620,max=64");
-}
-
-int SetHostname(const LaunchRequest& request) {
-  const std::size_t length = ::strnlen(request.hostname, sizeof(request.hostname));
-  return ::sethostname(request.hostname, length) == 0 ? 0 : errno;
-}
-
 // All three ids: the launcher's real uid would otherwise remain that of the host's root.
 int SetIdentity() {
   if (::setresgid(kInnerGid, kInnerGid, kInnerGid) != 0) return errno;
   if (::setresuid(kInnerUid, kInnerUid, kInnerUid) != 0) return errno;
-  return 0;
-}
-
-int NewKeyring() {
-  if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) < 0 && errno != ENOSYS)
-    return errno;
   return 0;
 }
 
@@ -129,20 +92,11 @@ int DropCapabilities() {
 
 int SetNoNewPrivs() { return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : errno; }
 
-// The mount plan once more. "/" itself may only be listed, so that kLandlockProbePath is out.
-int RestrictPaths(const LaunchRequest& request, StartReport& report) {
-  report.landlock_abi = LandlockAbi();
-  std::vector<PathRule> rules = {
-      {"/", Access::kList},          {"/usr", Access::kRead},      {"/bin", Access::kRead},
-      {"/sbin", Access::kRead},      {"/lib", Access::kRead},      {"/lib32", Access::kRead},
-      {"/lib64", Access::kRead},     {"/libx32", Access::kRead},   {"/etc", Access::kRead},
-      {"/proc", Access::kReadWrite}, {"/dev", Access::kReadWrite}, {"/tmp", Access::kReadWrite},
-      {"/run", Access::kReadWrite},
-  };
-  for (std::uint32_t i = 0; i < request.mount_count; ++i)
-    rules.push_back({request.mounts[i].target,
-                     request.mounts[i].read_only != 0 ? Access::kRead : Access::kReadWrite});
-  return RestrictWithLandlock(report.landlock_abi, rules);
+// Nothing in /proc is to be written by a tool; it could make itself the last to die of memory.
+int RestrictPaths(const StartParts& parts) {
+  if (parts.landlock_error != 0) return parts.landlock_error;
+  if (const int error_number = parts.landlock.Allow("/proc", Access::kRead)) return error_number;
+  return parts.landlock.Restrict();
 }
 
 int LoadFilter() {
@@ -162,11 +116,10 @@ int ProbeLandlock() {
 }
 int ProbeSeccomp() { return ::unshare(0) == 0 ? 0 : errno; }
 
-int UnshareCgroupNamespace() { return ::unshare(CLONE_NEWCGROUP) == 0 ? 0 : errno; }
-
-std::uint64_t OwnCgroupNamespace() {
-  struct stat info;
-  return ::stat("/proc/self/ns/cgroup", &info) == 0 ? info.st_ino : 0;
+timespec Now() {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now;
 }
 
 // Runs the steps in order and remembers the first failure; a layer that is skipped is not tried,
@@ -180,6 +133,7 @@ class Steps {
   void Run(Step step, Layer layer, Function&& function) {
     if (report_.failed_step != Step::kNone || skip_.Has(layer)) return;
     const int error_number = function();
+    report_.step_done_nanos[static_cast<std::size_t>(step)] = NanosSinceStart();
     if (error_number == 0) return;
     if (optional_.Has(layer)) {
       report_.missing_layers |= LayerSet().With(layer).bits();
@@ -190,6 +144,13 @@ class Steps {
   }
 
  private:
+  std::uint32_t NanosSinceStart() const {
+    const timespec now = Now();
+    return static_cast<std::uint32_t>((now.tv_sec - start_.tv_sec) * 1'000'000'000 + now.tv_nsec -
+                                      start_.tv_nsec);
+  }
+
+  const timespec start_ = Now();
   LayerSet skip_;
   LayerSet optional_;
   StartReport& report_;
@@ -197,28 +158,19 @@ class Steps {
 
 }  // namespace
 
-StartReport Confine(const LaunchRequest& request, const StartDescriptors& descriptors) {
+StartReport Confine(const LaunchRequest& request, const StartParts& parts) {
   StartReport report{};
   report.magic = StartReport::kMagic;
+  report.landlock_abi = parts.landlock_abi;
   Steps steps(request, report);
-  steps.Run(Step::kCgroupJoin, Layer::kCgroup, [&] { return JoinCgroups(descriptors.cgroups); });
-  // After joining, so that the sandbox sees its own groups as the root.
-  steps.Run(Step::kCgroupNamespace, Layer::kCgroupNamespace,
-            [] { return UnshareCgroupNamespace(); });
-  steps.Run(Step::kIdMaps, Layer::kUserNamespace,
-            [&] { return WriteIdMaps(request, descriptors.proc); });
-  ::close(descriptors.proc);
+  steps.Run(Step::kIdMaps, Layer::kUserNamespace, [&] { return WriteIdMaps(request, parts.proc); });
+  ::close(parts.proc);
   steps.Run(Step::kMountProc, Layer::kRoot, [] { return MountProc(); });
-  steps.Run(Step::kMountTmp, Layer::kRoot, [&] { return MountTmp(request); });
-  steps.Run(Step::kMountPts, Layer::kRoot, [] { return MountPts(); });
-  report.cgroup_namespace = OwnCgroupNamespace();
-  steps.Run(Step::kHostname, Layer::kUtsNamespace, [&] { return SetHostname(request); });
   steps.Run(Step::kIdentity, Layer::kIdentity, [] { return SetIdentity(); });
-  steps.Run(Step::kKeyring, Layer::kIdentity, [] { return NewKeyring(); });
   steps.Run(Step::kRlimits, Layer::kRlimits, [&] { return SetLimits(request); });
   steps.Run(Step::kCapabilities, Layer::kCapabilities, [] { return DropCapabilities(); });
   steps.Run(Step::kNoNewPrivs, Layer::kNoNewPrivs, [] { return SetNoNewPrivs(); });
-  steps.Run(Step::kLandlock, Layer::kLandlock, [&] { return RestrictPaths(request, report); });
+  steps.Run(Step::kLandlock, Layer::kLandlock, [&] { return RestrictPaths(parts); });
   steps.Run(Step::kSeccomp, Layer::kSeccomp, [] { return LoadFilter(); });
   steps.Run(Step::kUndumpable, Layer::kUndumpable, [] { return SetUndumpable(); });
   // Last but for the probes: a change of ids clears it.

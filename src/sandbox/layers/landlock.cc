@@ -65,19 +65,6 @@ std::uint64_t RightsFor(Access access, bool is_directory, std::uint64_t handled)
   return rights & handled;
 }
 
-int AddRule(int ruleset, const PathRule& rule, std::uint64_t handled) {
-  const sys::UniqueFd path(::open(rule.path, O_PATH | O_CLOEXEC));
-  if (!path.valid()) return errno == ENOENT ? 0 : errno;
-  struct stat info;
-  if (::fstat(path.get(), &info) != 0) return errno;
-  PathBeneathAttributes attributes{};
-  attributes.allowed_access = RightsFor(rule.access, S_ISDIR(info.st_mode), handled);
-  attributes.parent_fd = path.get();
-  if (::syscall(SYS_landlock_add_rule, ruleset, kRulePathBeneath, &attributes, 0) != 0)
-    return errno;
-  return 0;
-}
-
 }  // namespace
 
 int LandlockAbi() {
@@ -85,20 +72,36 @@ int LandlockAbi() {
   return abi < 0 ? 0 : static_cast<int>(abi);
 }
 
-int RestrictWithLandlock(int abi, std::span<const PathRule> rules) {
+int LandlockRuleset::Create(int abi) {
   if (abi < 1) return EOPNOTSUPP;
   RulesetAttributes attributes{};
-  attributes.handled_access_fs = HandledBy(abi);
+  attributes.handled_access_fs = handled_ = HandledBy(abi);
   if (abi >= 6) attributes.scoped = kScopeAbstractSockets | kScopeSignals;
   // Older kernels know a shorter struct and accept a longer one whose rest is zero.
-  const sys::UniqueFd ruleset(
+  ruleset_ = sys::UniqueFd(
       static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, sizeof(attributes), 0)));
-  if (!ruleset.valid()) return errno;
-  for (const PathRule& rule : rules) {
-    const int error_number = AddRule(ruleset.get(), rule, attributes.handled_access_fs);
-    if (error_number != 0) return error_number;
-  }
-  return ::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) == 0 ? 0 : errno;
+  return ruleset_.valid() ? 0 : errno;
+}
+
+int LandlockRuleset::Allow(const char* path, Access access) {
+  const sys::UniqueFd fd(::open(path, O_PATH | O_CLOEXEC));
+  if (!fd.valid()) return errno == ENOENT ? 0 : errno;
+  return Allow(fd.get(), access);
+}
+
+int LandlockRuleset::Allow(int path, Access access) {
+  struct stat info;
+  if (::fstat(path, &info) != 0) return errno;
+  PathBeneathAttributes attributes{};
+  attributes.allowed_access = RightsFor(access, S_ISDIR(info.st_mode), handled_);
+  attributes.parent_fd = path;
+  if (::syscall(SYS_landlock_add_rule, ruleset_.get(), kRulePathBeneath, &attributes, 0) != 0)
+    return errno;
+  return 0;
+}
+
+int LandlockRuleset::Restrict() const {
+  return ::syscall(SYS_landlock_restrict_self, ruleset_.get(), 0) == 0 ? 0 : errno;
 }
 
 }  // namespace cofferdam::sandbox

@@ -1,6 +1,10 @@
-// What the host and the launcher say to each other: one SOCK_SEQPACKET message each way, plain
-// structs of fixed size (both ends are built together; the launcher's image is part of the host),
-// descriptors beside them. And the report with which a new sandbox opens its own channel.
+// What the host, the launcher and its zygotes say to each other: one SOCK_SEQPACKET message each
+// way, plain structs of fixed size (both ends are built together; the launcher's image is part of
+// the host), descriptors beside them. And the report with which a new sandbox opens its own channel.
+//
+// A zygote is a copy of the launcher that has been put into what no request decides (a network and
+// an IPC namespace, a control group, temporary file systems) and waits for the one request from
+// which it makes a sandbox.
 #pragma once
 
 #include <cstddef>
@@ -26,21 +30,23 @@ inline constexpr char kLandlockProbePath[] = "/.landlock-probe";
 enum class Step : std::uint32_t {
   kNone,
   kRequest,
+  kKeyring,
   kLauncherNamespaces,
   kLauncherTree,
-  kMountSource,
-  kMountAttach,
-  kNetwork,
-  kClone,
+  kZygote,
   kCgroupJoin,
   kCgroupNamespace,
-  kIdMaps,
-  kMountProc,
+  kNetwork,
+  kIpcNamespace,
+  kUtsNamespace,
   kMountTmp,
   kMountPts,
-  kHostname,
+  kMountSource,
+  kMountAttach,
+  kClone,
+  kIdMaps,
+  kMountProc,
   kIdentity,
-  kKeyring,
   kRlimits,
   kCapabilities,
   kNoNewPrivs,
@@ -49,6 +55,7 @@ enum class Step : std::uint32_t {
   kUndumpable,
   kParentDeath,
 };
+inline constexpr std::size_t kStepCount = static_cast<std::size_t>(Step::kParentDeath) + 1;
 
 /// One directory of the host that appears in the sandbox. The descriptor is an O_PATH one.
 struct MountRequest {
@@ -60,10 +67,36 @@ struct MountRequest {
   std::uint64_t inode;
 };
 
-enum class RequestKind : std::uint32_t { kPrepare = 1, kLaunch = 2 };
+enum class RequestKind : std::uint32_t { kPrepare = 1, kMakeZygote = 2 };
 
-struct LaunchRequest {
+/// From the host to the launcher.
+struct LauncherRequest {
   RequestKind kind;
+  // Layers that the zygote leaves off; only tests can ask for that.
+  std::uint32_t skip_layers;
+  std::uint32_t cgroup_count;
+  // Descriptors of kMakeZygote, in order: the zygote's end of its socket, the sandbox's end of its
+  // channel, cgroup_count files to join by. Of kPrepare: for each of cgroup_count hierarchies the
+  // parent of the host's directory and the directory, whose name is `cgroup_name`; the launcher
+  // removes it in the end.
+  char cgroup_name[64];
+};
+static_assert(std::is_trivially_copyable_v<LauncherRequest>);
+
+struct LauncherReply {
+  Step failed_step;  // kNone: it worked
+  std::int32_t error_number;
+};
+
+/// From a zygote to the host when it is ready.
+struct ZygoteReport {
+  Step failed_step;  // the first one that failed; the layers of all are missing
+  std::int32_t error_number;
+  std::uint32_t missing_layers;
+};
+
+/// From the host to a zygote; the descriptors are mount_count directories.
+struct LaunchRequest {
   // Layers that are left off (only tests can ask for that) and layers that may be missing.
   std::uint32_t skip_layers;
   std::uint32_t optional_layers;
@@ -71,7 +104,6 @@ struct LaunchRequest {
   std::uint32_t outer_uid;
   std::uint32_t outer_gid;
   std::uint32_t mount_count;
-  std::uint32_t cgroup_count;
   std::uint64_t tmp_bytes;
   std::uint64_t tmp_inodes;
   std::uint64_t max_processes;
@@ -79,23 +111,25 @@ struct LaunchRequest {
   std::uint64_t max_file_bytes;  // 0: no limit
   char hostname[64];
   MountRequest mounts[kMaxMounts];
-  // Descriptors of kLaunch, in order: the channel, cgroup_count files to join by, mount_count
-  // directories. Of kPrepare: for each of cgroup_count hierarchies the parent of the host's
-  // directory and the directory, whose name is `cgroup_name`; the launcher removes it in the end.
-  char cgroup_name[64];
 };
 static_assert(std::is_trivially_copyable_v<LaunchRequest>);
 
+/// What a zygote has before it knows the request.
+inline constexpr char kUsualHostname[] = "sandbox";
+inline constexpr std::uint64_t kUsualTmpBytes = 64ull << 20;
+inline constexpr std::uint64_t kUsualTmpInodes = 16384;
+
 /// Identities of namespaces, as inode numbers of the kernel's namespace file system.
 struct NamespaceIds {
-  std::uint64_t user, mount, pid, net, ipc, uts;
+  std::uint64_t user, mount, pid, net, ipc, uts, cgroup;
 };
 
+/// A zygote's answer; a pidfd of the worker comes with it when it worked.
 struct LaunchReply {
-  Step failed_step;  // kNone: it worked, and a pidfd comes with the reply to kLaunch
+  Step failed_step;
   std::int32_t error_number;
-  std::uint32_t missing_layers;  // namespaces that could not be had and may be missing
-  std::int32_t pid;              // of the worker, as the launcher and the host see it
+  std::int32_t pid;  // of the worker, as the launcher and the host see it
+  std::uint32_t padding;
   NamespaceIds namespaces;
 };
 static_assert(std::is_trivially_copyable_v<LaunchReply>);
@@ -111,8 +145,9 @@ struct StartReport {
   std::int32_t landlock_abi;
   std::int32_t landlock_probe_errno;  // what opening kLandlockProbePath gave
   std::int32_t seccomp_probe_errno;   // what unshare(0) gave
-  std::uint32_t padding;
-  std::uint64_t cgroup_namespace;
+  /// How long after the start code's first instruction each step was done, in nanoseconds; 0 for
+  /// one that was not taken.
+  std::uint32_t step_done_nanos[kStepCount];
 };
 static_assert(std::is_trivially_copyable_v<StartReport>);
 

@@ -1,0 +1,54 @@
+#include "sandbox/zygote_pool.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace cofferdam::sandbox {
+
+ZygotePool::ZygotePool(Maker maker, std::size_t max_ready)
+    : maker_(std::move(maker)), max_ready_(max_ready), thread_([this](const std::stop_token& stop) {
+        FillUntil(stop);
+      }) {}
+
+ZygotePool::~ZygotePool() = default;
+
+std::optional<Zygote> ZygotePool::Take() {
+  std::optional<Zygote> zygote;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ready_.empty()) {
+      zygote = std::move(ready_.back());
+      ready_.pop_back();
+    }
+    // A host that makes one sandbox and ends is not to pay for many.
+    wanted_ = std::min(max_ready_, std::max<std::size_t>(1, wanted_ * 2));
+    failed_ = false;
+  }
+  changed_.notify_all();
+  return zygote;
+}
+
+std::vector<Zygote> ZygotePool::TakeAll() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(ready_, {});
+}
+
+void ZygotePool::WaitUntilFilled() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return !WantsMore(); });
+}
+
+void ZygotePool::FillUntil(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (changed_.wait(lock, stop, [this] { return WantsMore(); })) {
+    lock.unlock();
+    auto zygote = maker_();
+    lock.lock();
+    // Whoever needs one makes it then, and is told why it cannot be had.
+    failed_ = !zygote;
+    if (zygote) ready_.push_back(std::move(*zygote));
+    changed_.notify_all();
+  }
+}
+
+}  // namespace cofferdam::sandbox

@@ -1,0 +1,134 @@
+#include "worker/sandbox_mounts.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+
+namespace cofferdam::worker {
+namespace {
+
+using sandbox::LaunchRequest;
+using sandbox::MountRequest;
+using sandbox::Step;
+
+constexpr unsigned long kTmpFlags = MS_NOSUID | MS_NODEV;
+constexpr char kExtraMounts[] = "/mnt";
+
+std::string TmpOptions(std::uint64_t bytes, std::uint64_t inodes) {
+  return "mode=1777,size=" + std::to_string(bytes) + ",nr_inodes=" + std::to_string(inodes);
+}
+
+int Mount(const char* type, const char* target, unsigned long flags, const std::string& options) {
+  return ::mount(type, target, type, flags, options.c_str()) == 0 ? 0 : errno;
+}
+
+int OpenSource(int proc, const MountRequest& request, int host_fd, sys::UniqueFd& tree) {
+  char path[4096];
+  const std::string link = "self/fd/" + std::to_string(host_fd);
+  const ssize_t length = ::readlinkat(proc, link.c_str(), path, sizeof(path) - 1);
+  if (length < 0) return errno;
+  path[length] = '\0';
+  tree = sys::UniqueFd(
+      ::open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW));
+  if (!tree.valid()) return errno;
+  struct stat info;
+  if (::fstat(tree.get(), &info) != 0) return errno;
+  if (info.st_dev != request.device || info.st_ino != request.inode) return ESTALE;
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+  if (request.read_only != 0) attributes.attr_set |= MOUNT_ATTR_RDONLY;
+  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) != 0)
+    return errno;
+  return 0;
+}
+
+int Attach(int tree, const std::string& target) {
+  return ::move_mount(tree, "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0 ? 0 : errno;
+}
+
+int MakeTarget(const std::string& target, bool directory) {
+  for (std::size_t slash = target.find('/', 1); slash != std::string::npos;
+       slash = target.find('/', slash + 1))
+    if (::mkdir(target.substr(0, slash).c_str(), 0755) != 0 && errno != EEXIST) return errno;
+  if (directory) return ::mkdir(target.c_str(), 0755) == 0 || errno == EEXIST ? 0 : errno;
+  const sys::UniqueFd fd(::open(target.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0444));
+  return fd.valid() ? 0 : errno;
+}
+
+int MakeReadOnly(const char* target) {
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_RDONLY;
+  return ::mount_setattr(AT_FDCWD, target, 0, &attributes, sizeof(attributes)) == 0 ? 0 : errno;
+}
+
+// Below /mnt is a place for mount points that belong to this sandbox alone; the shared root takes
+// none.
+int AttachTrees(LaunchRequest& request, const std::vector<sys::UniqueFd>& trees) {
+  bool has_extra = false;
+  for (std::uint32_t i = 0; i < request.mount_count; ++i) {
+    MountRequest& mount = request.mounts[i];
+    mount.target[sizeof(mount.target) - 1] = '\0';
+    const std::string target = mount.target;
+    if (target.starts_with("/mnt/")) {
+      if (!std::exchange(has_extra, true))
+        if (const int error_number =
+                Mount("tmpfs", kExtraMounts, kTmpFlags, "mode=0755,size=1m,nr_inodes=256"))
+          return error_number;
+      struct stat info;
+      if (::fstat(trees[i].get(), &info) != 0) return errno;
+      if (const int error_number = MakeTarget(target, S_ISDIR(info.st_mode))) return error_number;
+    }
+    if (const int error_number = Attach(trees[i].get(), target)) return error_number;
+  }
+  return has_extra ? MakeReadOnly(kExtraMounts) : 0;
+}
+
+}  // namespace
+
+int MountTemporary() {
+  const std::string options = TmpOptions(sandbox::kUsualTmpBytes, sandbox::kUsualTmpInodes);
+  if (const int error_number = Mount("tmpfs", "/tmp", kTmpFlags, options)) return error_number;
+  if (const int error_number = Mount("tmpfs", "/dev/shm", kTmpFlags | MS_NOEXEC, options))
+    return error_number;
+  return Mount("tmpfs", "/run", kTmpFlags | MS_NOEXEC, "mode=0755,size=1m,nr_inodes=256");
+}
+
+int MountTerminals() {
+  return Mount("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC,
+               "newinstance,ptmxmode=0666,mode=0620,max=64");
+}
+
+int FitTemporary(const LaunchRequest& request) {
+  if (::chown("/run", request.outer_uid, request.outer_gid) != 0) return errno;
+  if (request.tmp_bytes == sandbox::kUsualTmpBytes && request.tmp_inodes == sandbox::kUsualTmpInodes)
+    return 0;
+  const std::string options = TmpOptions(request.tmp_bytes, request.tmp_inodes);
+  if (const int error_number = Mount("tmpfs", "/tmp", kTmpFlags | MS_REMOUNT, options))
+    return error_number;
+  return Mount("tmpfs", "/dev/shm", kTmpFlags | MS_NOEXEC | MS_REMOUNT, options);
+}
+
+Failure AttachSources(const sandbox::HostHandles& host, int own_mounts, LaunchRequest& request,
+                      const std::vector<sys::UniqueFd>& sources,
+                      std::vector<sys::UniqueFd>& trees) {
+  trees.resize(request.mount_count);
+  if (::setns(host.source_mounts.get(), CLONE_NEWNS) != 0) return {Step::kMountSource, errno};
+  int error_number = 0;
+  for (std::uint32_t i = 0; i < request.mount_count && error_number == 0; ++i)
+    error_number = OpenSource(host.proc.get(), request.mounts[i], sources[i].get(), trees[i]);
+  CHECK(::setns(own_mounts, CLONE_NEWNS) == 0);
+  if (error_number != 0) return {Step::kMountSource, error_number};
+  error_number = AttachTrees(request, trees);
+  return error_number == 0 ? Failure{} : Failure{Step::kMountAttach, error_number};
+}
+
+}  // namespace cofferdam::worker
