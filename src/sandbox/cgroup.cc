@@ -406,9 +406,8 @@ Result<std::string> Cgroup::Verify(int proc) const {
   std::string cpu = "cpu unlimited";
   if (limits_.cpu_millis_per_second > 0) {
     const std::string quota = CpuQuota(limits_);
-    RETURN_IF_ERROR(
-        ExpectControl("cpu", is_v2 ? "cpu.max" : "cpu.cfs_quota_us",
-                      is_v2 ? quota + " " + std::to_string(kCpuPeriodMicros) : quota));
+    RETURN_IF_ERROR(ExpectControl("cpu", is_v2 ? "cpu.max" : "cpu.cfs_quota_us",
+                                  is_v2 ? quota + " " + std::to_string(kCpuPeriodMicros) : quota));
     cpu = "cpu " + quota + "us of " + std::to_string(kCpuPeriodMicros) + "us";
   }
   return std::string(is_v2 ? "v2" : "v1") + ": memory " + PageRounded(limits_.memory_bytes) +

@@ -116,7 +116,8 @@ class CgroupRoot {
   std::string directory_name_;
   std::vector<Hierarchy> hierarchies_;
   // On the heap, so that the root can be moved.
-  std::unique_ptr<std::atomic<std::uint64_t>> made_ = std::make_unique<std::atomic<std::uint64_t>>(0);
+  std::unique_ptr<std::atomic<std::uint64_t>> made_ =
+      std::make_unique<std::atomic<std::uint64_t>>(0);
 };
 
 /// One line of /proc/<pid>/mountinfo that is a cgroup file system.

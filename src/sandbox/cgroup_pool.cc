@@ -11,9 +11,9 @@ constexpr std::chrono::seconds kEmptyTimeout{2};
 }  // namespace
 
 CgroupPool::CgroupPool(const CgroupRoot& root, std::size_t max_ready)
-    : root_(root), max_ready_(max_ready), thread_([this](std::stop_token stop) {
-        TidyUntil(std::move(stop));
-      }) {}
+    : root_(root),
+      max_ready_(max_ready),
+      thread_([this](std::stop_token stop) { TidyUntil(std::move(stop)); }) {}
 
 Result<Cgroup> CgroupPool::Take(const Limits& limits) {
   std::unique_lock lock(mutex_);

@@ -1,5 +1,5 @@
-// Control groups between two sandboxes. Making one costs up to milliseconds and a megabyte of kernel
-// memory, so one that a sandbox has left is emptied and given to another.
+// Control groups between two sandboxes. Making one costs up to milliseconds and a megabyte of
+// kernel memory, so one that a sandbox has left is emptied and given to another.
 #pragma once
 
 #include <condition_variable>

@@ -104,8 +104,7 @@ std::unexpected<Error> Gone(const char* who) {
 // A whole message of a process that is ours until it has made a sandbox.
 template <typename Message>
 Result<std::vector<sys::UniqueFd>> ReceiveWhole(int socket, Message& message, const char* who) {
-  auto received =
-      sys::ReceiveMessage(socket, {reinterpret_cast<char*>(&message), sizeof(message)});
+  auto received = sys::ReceiveMessage(socket, {reinterpret_cast<char*>(&message), sizeof(message)});
   const bool reset = !received && received.error().sys_errno == ECONNRESET;
   if (reset || (received && received->size != sizeof(message))) return Gone(who);
   if (!received) return std::unexpected(received.error());
@@ -177,9 +176,9 @@ Result<std::unique_ptr<Launcher>> Launcher::Start(std::size_t pool_size) {
 }
 
 Launcher::~Launcher() {
+  // Their groups go quickly when the launcher has ended them.
   std::vector<Zygote> unused;
-  if (zygotes_ != nullptr) unused = zygotes_->TakeAll();
-  zygotes_.reset();
+  if (zygotes_ != nullptr) unused = zygotes_->Stop();
   const std::lock_guard lock(mutex_);
   EndProcess();
 }
@@ -272,7 +271,7 @@ Result<Launched> Launcher::AskZygote(Zygote zygote, const LaunchRequest& request
     return std::unexpected(StepError(zygote.report.failed_step, zygote.report.error_number));
   if (zygote.cgroup) RETURN_IF_ERROR(zygote.cgroup->SetLimits(limits));
   RETURN_IF_ERROR(Send(zygote.socket.get(), BytesOf(request), mounts, kZygote));
-  Launched launched{};
+  Launched launched;
   ASSIGN_OR_RETURN(std::vector<sys::UniqueFd> fds,
                    ReceiveWhole(zygote.socket.get(), launched.reply, kZygote));
   if (launched.reply.failed_step != Step::kNone)

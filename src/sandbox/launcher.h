@@ -19,11 +19,11 @@ namespace cofferdam::sandbox {
 
 /// A sandbox's first process, as its zygote made it.
 struct Launched {
+  std::optional<Cgroup> cgroup;  // first: it goes when the ends below are closed
   sys::UniqueFd pidfd;
   sys::UniqueFd channel;
-  std::optional<Cgroup> cgroup;
-  LaunchReply reply;
-  std::uint32_t missing_layers;
+  LaunchReply reply{};
+  std::uint32_t missing_layers = 0;
   /// The zygote ends when this is closed, which is best done when the sandbox is ready.
   sys::UniqueFd zygote;
 };
@@ -88,7 +88,7 @@ class Launcher {
   // Guarded by mutex_.
   sys::UniqueFd socket_;
   sys::Child process_;
-  Limits usual_limits_;  // of the last sandbox
+  Limits usual_limits_;                  // of the last sandbox
   std::unique_ptr<ZygotePool> zygotes_;  // last: its thread uses everything above
 };
 

@@ -288,13 +288,15 @@ Result<ExecResult> LocalSandbox::Exec(const ExecRequest& request, const OutputSi
   const CgroupEvents before = EventsOrNone();
   ASSIGN_OR_RETURN(const v1::OpExit exit,
                    RunOperation(std::move(start), request.stdin_bytes, take, patience, stop));
-  if (exit.has_error()) return std::unexpected(ToError(exit.error()));
   const CgroupEvents after = EventsOrNone();
+  result.out_of_memory = after.out_of_memory_kills > before.out_of_memory_kills;
+  // The kernel may take the supervisor for the largest process; that is the same end.
+  const bool died_of_memory = result.out_of_memory && exit.signal() == SIGKILL;
+  if (exit.has_error() && !died_of_memory) return std::unexpected(ToError(exit.error()));
   result.exit_code = exit.exit_code();
   result.signal = exit.signal();
   result.timed_out = exit.timed_out();
   result.cancelled = exit.cancelled();
-  result.out_of_memory = after.out_of_memory_kills > before.out_of_memory_kills;
   result.out_of_processes = after.refused_forks > before.refused_forks;
   result.duration = std::chrono::milliseconds(exit.duration_ms());
   return result;

@@ -24,13 +24,12 @@ bool IsDevice(std::string_view path) { return path.starts_with("/dev/"); }
 
 class Verifier {
  public:
-  explicit Verifier(const VerifyInput& input)
-      : input_(input) {}
+  explicit Verifier(const VerifyInput& input) : input_(input) {}
 
   Result<std::vector<LayerEvidence>> Run() {
     // One look-up for all files: a pid that has ended and come again is another directory.
-    ASSIGN_OR_RETURN(proc_, sys::Open("/proc/" + std::to_string(input_.reply.pid),
-                                      O_PATH | O_DIRECTORY));
+    ASSIGN_OR_RETURN(proc_,
+                     sys::Open("/proc/" + std::to_string(input_.reply.pid), O_PATH | O_DIRECTORY));
     ASSIGN_OR_RETURN(status_, sys::ReadFileAt(proc_.get(), "status"));
     for (int i = 0; i < kLayerCount; ++i) {
       const auto layer = static_cast<Layer>(i);
@@ -190,8 +189,7 @@ class Verifier {
   // The kernel gives the files of an undumpable process to the superuser.
   Result<LayerEvidence> SeeUndumpable() const {
     struct stat info;
-    if (::fstatat(proc_.get(), "environ", &info, 0) != 0 ||
-        info.st_uid == input_.request.outer_uid)
+    if (::fstatat(proc_.get(), "environ", &info, 0) != 0 || info.st_uid == input_.request.outer_uid)
       return Not(Layer::kUndumpable, "its files in /proc belong to its own uid");
     return Read(Layer::kUndumpable,
                 "its files in /proc belong to uid " + std::to_string(info.st_uid));

@@ -6,11 +6,9 @@
 namespace cofferdam::sandbox {
 
 ZygotePool::ZygotePool(Maker maker, std::size_t max_ready)
-    : maker_(std::move(maker)), max_ready_(max_ready), thread_([this](const std::stop_token& stop) {
-        FillUntil(stop);
-      }) {}
-
-ZygotePool::~ZygotePool() = default;
+    : maker_(std::move(maker)),
+      max_ready_(max_ready),
+      thread_([this](const std::stop_token& stop) { FillUntil(stop); }) {}
 
 std::optional<Zygote> ZygotePool::Take() {
   std::optional<Zygote> zygote;
@@ -28,9 +26,10 @@ std::optional<Zygote> ZygotePool::Take() {
   return zygote;
 }
 
-std::vector<Zygote> ZygotePool::TakeAll() {
-  const std::lock_guard lock(mutex_);
-  return std::exchange(ready_, {});
+std::vector<Zygote> ZygotePool::Stop() {
+  thread_.request_stop();
+  thread_.join();
+  return std::move(ready_);
 }
 
 void ZygotePool::WaitUntilFilled() {

@@ -19,9 +19,9 @@ namespace cofferdam::sandbox {
 
 /// The host's side of a zygote. It ends when its socket is closed.
 struct Zygote {
-  sys::UniqueFd socket;   // for one request and its reply
-  sys::UniqueFd channel;  // the host's end of the channel of the sandbox to be
-  std::optional<Cgroup> cgroup;
+  std::optional<Cgroup> cgroup;  // first: it goes when the socket is closed
+  sys::UniqueFd socket;          // for one request and its reply
+  sys::UniqueFd channel;         // the host's end of the channel of the sandbox to be
   ZygoteReport report{};
 };
 
@@ -31,12 +31,11 @@ class ZygotePool {
  public:
   using Maker = std::function<Result<Zygote>()>;
   ZygotePool(Maker maker, std::size_t max_ready);
-  ~ZygotePool();
 
   /// One that is ready, or nothing. Either way the pool is filled again soon.
   std::optional<Zygote> Take();
-  /// Gives up those that wait.
-  std::vector<Zygote> TakeAll();
+  /// Makes no more and gives up those that wait.
+  std::vector<Zygote> Stop();
   /// Waits until as many as are wanted now are ready, or making one has failed. For benches.
   void WaitUntilFilled();
 

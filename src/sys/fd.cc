@@ -40,10 +40,13 @@ Status WriteAll(int fd, std::string_view bytes) {
 }
 
 Result<std::string> ReadAll(int fd, std::size_t max_bytes) {
+  // Small at first: most files of the kernel's fit, and room that is not used costs time.
+  constexpr std::size_t kFirst = 4 * 1024;
+  constexpr std::size_t kMost = 1 << 20;
   std::string bytes;
   for (;;) {
     const std::size_t used = bytes.size();
-    const std::size_t room = std::min<std::size_t>(max_bytes + 1 - used, 64 * 1024);
+    const std::size_t room = std::min(max_bytes + 1 - used, std::clamp(used, kFirst, kMost));
     bytes.resize(used + room);
     auto n = Read(fd, std::span(bytes).subspan(used));
     bytes.resize(used + n.value_or(0));

@@ -96,7 +96,7 @@ Result<UniqueFd> SealedImage(std::span<const char> image, const char* name) {
 constexpr int kSocketFd = 3;
 
 // Runs in the child, on the parent's memory (vfork): nothing but system calls.
-[[noreturn]] void ExecImage(int image, int dev_null, int socket, const char* name) {
+[[noreturn, gnu::noinline]] void ExecImage(int image, int dev_null, int socket, const char* name) {
   // Out of the way of the fixed numbers first.
   const int high_socket = ::fcntl(socket, F_DUPFD, 10);
   const int high_image = ::fcntl(image, F_DUPFD, 11);

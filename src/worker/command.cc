@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,18 +28,13 @@ namespace v1 = protocol::v1;
 // As shells say it of a command that could not be run.
 constexpr int kNotRun = 127;
 
-// What kept a command from starting, told over a pipe that closes when exec succeeds.
+// What kept a command from starting. Volatile: the process that writes it shares our memory, and no
+// compiler can know that.
 struct StartFailure {
-  enum class What : int { kWorkingDirectory, kProgram } what;
-  int error_number;
+  enum What : int { kNone, kWorkingDirectory, kProgram };
+  volatile int what = kNone;
+  volatile int error_number = 0;
 };
-
-void ResetSignals() {
-  for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-}
 
 std::vector<char*> Pointers(std::vector<std::string>& strings) {
   std::vector<char*> pointers;
@@ -47,45 +43,57 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
   return pointers;
 }
 
-[[noreturn]] void FailStart(int pipe, StartFailure::What what) {
-  const StartFailure failure{what, errno};
-  static_cast<void>(
-      sys::WriteAll(pipe, {reinterpret_cast<const char*>(&failure), sizeof(failure)}));
-  ::_exit(127);
+// Everything that the command's process needs, made before it: it shares our memory until it execs
+// and makes system calls only.
+struct PreparedCommand {
+  explicit PreparedCommand(const v1::ExecRequest& request) : directory(request.cwd()) {
+    if (request.shell()) arguments = {"/bin/sh", "-c"};
+    for (const std::string& argument : request.command()) arguments.push_back(argument);
+    for (const auto& [name, value] : request.env()) variables.push_back(name + "=" + value);
+    argv = Pointers(arguments);
+    envp = Pointers(variables);
+  }
+
+  std::string directory;
+  std::vector<std::string> arguments;
+  std::vector<std::string> variables;
+  std::vector<char*> argv;
+  std::vector<char*> envp;
+};
+
+[[noreturn]] void FailStart(StartFailure& failure, StartFailure::What what) {
+  failure.error_number = errno;
+  failure.what = what;
+  ::_exit(kNotRun);
 }
 
-[[noreturn]] void ExecCommand(const v1::ExecRequest& request, const ChildPipes& pipes,
-                              int failure_pipe) {
+// Its frame must be another than that of the function which called vfork and goes on with it.
+[[noreturn, gnu::noinline]] void ExecCommand(PreparedCommand& command, const ChildPipes& pipes,
+                                             StartFailure& failure) {
   ::setsid();
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  ResetSignals();
+  // The others were set to their defaults when the launcher began.
+  ::signal(SIGPIPE, SIG_DFL);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::umask(022);
   int input = pipes.input;
   if (input < 0) input = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   ::dup2(input, STDIN_FILENO);
   ::dup2(pipes.output, STDOUT_FILENO);
   ::dup2(pipes.errors, STDERR_FILENO);
-  if (!request.cwd().empty() && ::chdir(request.cwd().c_str()) != 0)
-    FailStart(failure_pipe, StartFailure::What::kWorkingDirectory);
-  std::vector<std::string> arguments;
-  if (request.shell()) arguments = {"/bin/sh", "-c"};
-  for (const std::string& argument : request.command()) arguments.push_back(argument);
-  std::vector<std::string> variables;
-  for (const auto& [name, value] : request.env()) variables.push_back(name + "=" + value);
-  std::vector<char*> argv = Pointers(arguments);
-  std::vector<char*> envp = Pointers(variables);
-  // execvp looks the program up in the PATH of this environment.
-  ::environ = envp.data();
-  // Everything else is close-on-exec or closed here; the failure pipe must last until exec.
-  const int low_failure_pipe = ::fcntl(failure_pipe, F_DUPFD_CLOEXEC, 3);
-  const int keep[] = {0, 1, 2, low_failure_pipe};
-  sys::CloseAllExcept(keep);
-  ::execvp(argv[0], argv.data());
-  FailStart(low_failure_pipe, StartFailure::What::kProgram);
+  if (!command.directory.empty() && ::chdir(command.directory.c_str()) != 0)
+    FailStart(failure, StartFailure::kWorkingDirectory);
+  ::syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0);
+  // Looks the program up in the PATH of the new environment.
+  ::environ = command.envp.data();
+  ::execvp(command.argv[0], command.argv.data());
+  FailStart(failure, StartFailure::kProgram);
 }
 
 v1::AgentError StartError(const v1::ExecRequest& request, const StartFailure& failure) {
-  if (failure.what == StartFailure::What::kWorkingDirectory)
+  if (failure.what == StartFailure::kWorkingDirectory)
     return MakeOsError(failure.error_number,
                        "entering the working directory '" + request.cwd() + "'");
   return MakeOsError(failure.error_number, "running '" + request.command(0) + "'");
@@ -107,24 +115,22 @@ class Supervisor {
 
   v1::OpExit Run() {
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-    auto failure_pipe = sys::NewPipe();
     auto proc = sys::Open("/proc", O_PATH | O_DIRECTORY);
-    if (!failure_pipe || !proc)
-      return FailedExit(MakeError(v1::ERROR_OS, "no descriptors left"), kNotRun);
-    main_pid_ = ::fork();
+    if (!proc) return FailedExit(MakeError(v1::ERROR_OS, "no descriptors left"), kNotRun);
+    PreparedCommand command(request_);
+    StartFailure failure;
+    // A copy of our memory would cost more than the command's own start.
+    main_pid_ = ::vfork();  // NOLINT
     if (main_pid_ < 0) return FailedExit(MakeOsError(errno, "starting a process"), kNotRun);
-    if (main_pid_ == 0) ExecCommand(request_, pipes_, failure_pipe->write_end.get());
-    failure_pipe->write_end.Reset();
+    if (main_pid_ == 0) ExecCommand(command, pipes_, failure);  // NOLINT
     // From here on only the command's processes hold the ends of its streams.
     for (const int fd : {pipes_.input, pipes_.output, pipes_.errors})
       if (fd >= 0) ::close(fd);
     WaitForEndOrStop();
     KillAll(proc->get());
+    if (failure.what != StartFailure::kNone)
+      return FailedExit(StartError(request_, failure), kNotRun);
     v1::OpExit exit;
-    StartFailure failure;
-    const auto size = sys::Read(failure_pipe->read_end.get(),
-                                {reinterpret_cast<char*>(&failure), sizeof(failure)});
-    if (size && *size == sizeof(failure)) return FailedExit(StartError(request_, failure), kNotRun);
     SetOutcome(main_status_, exit);
     return exit;
   }
@@ -165,12 +171,15 @@ class Supervisor {
   // What a killed process leaves behind becomes our child, so this comes to an end.
   void KillAll(int proc) {
     for (;;) {
-      const auto children = sys::Children(proc);
-      if (children)
-        for (const pid_t pid : *children) ::kill(pid, SIGKILL);
       int status = 0;
-      const pid_t pid = ::waitpid(-1, &status, 0);
+      pid_t pid = ::waitpid(-1, &status, WNOHANG);
       if (pid < 0 && errno == ECHILD) return;
+      if (pid == 0) {
+        const auto children = sys::Children(proc);
+        if (children)
+          for (const pid_t child : *children) ::kill(child, SIGKILL);
+        pid = ::waitpid(-1, &status, 0);
+      }
       if (pid > 0) Note(pid, status);
     }
   }

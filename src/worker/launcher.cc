@@ -153,6 +153,8 @@ class Launcher {
 }  // namespace
 
 void RunLauncher(int socket) {
+  // Whatever the host ignores, its sandboxes do not.
+  for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
   ::signal(SIGPIPE, SIG_IGN);
   // No secondary group of the host's may reach a sandbox. An ordinary user cannot drop them, nor
   // can the superuser of some containers; the host sees what came of it before it uses a sandbox.

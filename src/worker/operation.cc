@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 
 #include "base/check.h"
@@ -128,26 +127,27 @@ void Operation::AddWaits(bool room, std::vector<pollfd>& waits) const {
     if (output.fd.valid()) waits.push_back({output.fd.get(), POLLIN, 0});
 }
 
-void Operation::OnReady(const pollfd& ready, const SendFrame& send, const SendAck& acknowledge) {
-  if (ready.fd == result_pipe_.get()) return ReadResult();
-  if (ready.fd == input_pipe_.get()) return WriteInput(acknowledge);
+void Operation::OnReady(const pollfd& ready, const Outlet& outlet) {
+  if (ready.fd == result_pipe_.get()) return ReadResult(outlet.buffer);
+  if (ready.fd == input_pipe_.get()) return WriteInput(outlet);
   for (Output& output : outputs_)
-    if (ready.fd == output.fd.get()) return ReadOutput(output, send);
+    if (ready.fd == output.fd.get()) return ReadOutput(output, outlet);
 }
 
-void Operation::DrainAfterEnd(const SendFrame& send) {
+void Operation::DrainAfterEnd(const Outlet& outlet) {
   if (!child_ended_) return;
   for (Output& output : outputs_) {
     std::uint64_t before = sent_ + 1;
     while (output.fd.valid() && CreditLeft() > 0 && before != sent_) {
       before = sent_;
-      ReadOutput(output, send);
+      ReadOutput(output, outlet);
     }
   }
 }
 
-void Operation::ReadOutput(Output& output, const SendFrame& send) {
-  std::array<char, protocol::kMaxDataBytes> buffer;
+void Operation::ReadOutput(Output& output, const Outlet& outlet) {
+  static_assert(kBufferBytes <= protocol::kMaxDataBytes);
+  const std::span<char> buffer = outlet.buffer;
   const std::size_t room =
       static_cast<std::size_t>(std::min<std::uint64_t>(CreditLeft(), buffer.size()));
   if (room == 0) return;
@@ -162,11 +162,10 @@ void Operation::ReadOutput(Output& output, const SendFrame& send) {
   frame.set_seq(next_seq_++);
   frame.mutable_data()->set_channel(output.channel);
   frame.mutable_data()->set_bytes(buffer.data(), static_cast<std::size_t>(size));
-  send(std::move(frame));
+  outlet.send(std::move(frame));
 }
 
-void Operation::ReadResult() {
-  std::array<char, 64 * 1024> buffer;
+void Operation::ReadResult(std::span<char> buffer) {
   const ssize_t size = ::read(result_pipe_.get(), buffer.data(), buffer.size());
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (size <= 0 || result_.size() + static_cast<std::size_t>(size) > kMaxResultBytes)
@@ -187,7 +186,7 @@ std::vector<std::string> Operation::WaitingInputs() const {
   return request_ids;
 }
 
-void Operation::WriteInput(const SendAck& acknowledge) {
+void Operation::WriteInput(const Outlet& outlet) {
   while (!inputs_.empty()) {
     Input& input = inputs_.front();
     if (!input.bytes.empty()) {
@@ -200,7 +199,7 @@ void Operation::WriteInput(const SendAck& acknowledge) {
         input.bytes.erase(0, static_cast<std::size_t>(size));
       if (!input.bytes.empty()) return;
     }
-    acknowledge(input.request_id, input.seq);
+    outlet.acknowledge(input.request_id, input.seq);
     const bool last = input.last;
     inputs_.erase(inputs_.begin());
     if (last) return CloseInput();

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,14 +49,21 @@ class Operation {
 
   /// Descriptors to wait for now. `room` says whether more output may be queued at the moment.
   void AddWaits(bool room, std::vector<pollfd>& waits) const;
-  /// Moves bytes for ready descriptors. Frames go to `send`.
-  using SendFrame = std::function<void(protocol::v1::OpFrame)>;
-  using SendAck = std::function<void(const std::string& request_id, std::uint64_t seq)>;
-  void OnReady(const pollfd& ready, const SendFrame& send, const SendAck& acknowledge);
+
+  /// Where frames and the answers to taken input go, and room to read into, of kBufferBytes. The
+  /// room is shared: on the stack it would be touched, page by page, by every process.
+  static constexpr std::size_t kBufferBytes = 64 * 1024;
+  struct Outlet {
+    std::function<void(protocol::v1::OpFrame)> send;
+    std::function<void(const std::string& request_id, std::uint64_t seq)> acknowledge;
+    std::span<char> buffer;
+  };
+  /// Moves bytes for a ready descriptor.
+  void OnReady(const pollfd& ready, const Outlet& outlet);
 
   /// Moves what is left in the pipes of a child that has ended, without waiting: a process of
   /// another operation may hold their other ends.
-  void DrainAfterEnd(const SendFrame& send);
+  void DrainAfterEnd(const Outlet& outlet);
 
   void Grant(std::uint64_t credit_bytes);
   /// Takes input; false when there is no input or too much of it is waiting.
@@ -95,9 +103,9 @@ class Operation {
     std::string bytes;
     bool last;
   };
-  void ReadOutput(Output& output, const SendFrame& send);
-  void ReadResult();
-  void WriteInput(const SendAck& acknowledge);
+  void ReadOutput(Output& output, const Outlet& outlet);
+  void ReadResult(std::span<char> buffer);
+  void WriteInput(const Outlet& outlet);
   void CloseInput();
   bool StoresInput() const {
     return options_.wants_input && options_.output_channel == protocol::v1::OP_CHANNEL_UNSPECIFIED;

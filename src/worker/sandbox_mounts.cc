@@ -109,7 +109,8 @@ int MountTerminals() {
 
 int FitTemporary(const LaunchRequest& request) {
   if (::chown("/run", request.outer_uid, request.outer_gid) != 0) return errno;
-  if (request.tmp_bytes == sandbox::kUsualTmpBytes && request.tmp_inodes == sandbox::kUsualTmpInodes)
+  if (request.tmp_bytes == sandbox::kUsualTmpBytes &&
+      request.tmp_inodes == sandbox::kUsualTmpInodes)
     return 0;
   const std::string options = TmpOptions(request.tmp_bytes, request.tmp_inodes);
   if (const int error_number = Mount("tmpfs", "/tmp", kTmpFlags | MS_REMOUNT, options))

@@ -1,5 +1,5 @@
-// The mounts that belong to one sandbox, attached by its zygote in a mount namespace of its own. The
-// sandbox's clone inherits them across a user namespace, so that the kernel locks them all.
+// The mounts that belong to one sandbox, attached by its zygote in a mount namespace of its own.
+// The sandbox's clone inherits them across a user namespace, so that the kernel locks them all.
 #pragma once
 
 #include <vector>

@@ -188,7 +188,7 @@ class ToolServer {
       if (waits[i].revents != 0) ServePipe(waits[i]);
     CheckTimes();
     for (const auto& [id, operation] : running_)
-      if (HasRoom()) operation->DrainAfterEnd(SendFrameToHost());
+      if (HasRoom()) operation->DrainAfterEnd(outlet_);
     CollectFinished();
     Flush();
   }
@@ -197,11 +197,10 @@ class ToolServer {
 
   void ServeChannel(short events) {
     if ((events & (POLLIN | POLLHUP | POLLERR)) == 0) return;
-    char buffer[64 * 1024];
-    const ssize_t size = ::recv(channel_, buffer, sizeof(buffer), 0);
+    const ssize_t size = ::recv(channel_, buffer_.get(), Operation::kBufferBytes, 0);
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
     // The host is gone, or speaks something else: nothing here has a purpose any more.
-    if (size <= 0 || !decoder_.Feed({buffer, static_cast<std::size_t>(size)})) {
+    if (size <= 0 || !decoder_.Feed({buffer_.get(), static_cast<std::size_t>(size)})) {
       done_ = true;
       return;
     }
@@ -388,24 +387,26 @@ class ToolServer {
     if (found != running_.end()) found->second->Grant(ack.credit_bytes());
   }
 
-  Operation::SendFrame SendFrameToHost() {
-    return [this](v1::OpFrame frame) {
-      v1::WorkerFrame message;
-      *message.mutable_frame() = std::move(frame);
-      Send(message);
-    };
+  Operation::Outlet MakeOutlet() {
+    return {.send =
+                [this](v1::OpFrame frame) {
+                  v1::WorkerFrame message;
+                  *message.mutable_frame() = std::move(frame);
+                  Send(message);
+                },
+            .acknowledge =
+                [this](const std::string& request_id, std::uint64_t seq) {
+                  if (request_id.empty()) return;
+                  v1::ControlResponse response;
+                  response.set_request_id(request_id);
+                  response.mutable_write_chunk()->set_seq(seq);
+                  Respond(response);
+                },
+            .buffer = {buffer_.get(), Operation::kBufferBytes}};
   }
 
   void ServePipe(const pollfd& ready) {
-    const Operation::SendFrame send = SendFrameToHost();
-    const auto acknowledge = [this](const std::string& request_id, std::uint64_t seq) {
-      if (request_id.empty()) return;
-      v1::ControlResponse response;
-      response.set_request_id(request_id);
-      response.mutable_write_chunk()->set_seq(seq);
-      Respond(response);
-    };
-    for (const auto& [id, operation] : running_) operation->OnReady(ready, send, acknowledge);
+    for (const auto& [id, operation] : running_) operation->OnReady(ready, outlet_);
   }
 
   void ReapChildren() {
@@ -535,6 +536,9 @@ class ToolServer {
   int channel_;
   int oom_score_;
   int own_oom_score_ = 0;
+  const std::unique_ptr<char[]> buffer_ =
+      std::make_unique_for_overwrite<char[]>(Operation::kBufferBytes);
+  const Operation::Outlet outlet_ = MakeOutlet();
   sys::UniqueFd signals_;
   sys::UniqueFd proc_;
   protocol::FrameDecoder decoder_;

@@ -109,8 +109,8 @@ class Zygote {
     // Whoever waits here for a launcher that has died would wait for nothing.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     Try(Step::kZygote, Layer::kMountNamespace, [] { return Unshare(CLONE_NEWNS); });
-    own_mounts_ = sys::UniqueFd(
-        ::openat(parts_.host->proc.get(), "self/ns/mnt", O_RDONLY | O_CLOEXEC));
+    own_mounts_ =
+        sys::UniqueFd(::openat(parts_.host->proc.get(), "self/ns/mnt", O_RDONLY | O_CLOEXEC));
     if (!parts_.cgroups.empty())
       Try(Step::kCgroupJoin, Layer::kCgroup, [&] { return JoinCgroups(parts_.cgroups); });
     parts_.cgroups.clear();
@@ -147,9 +147,9 @@ class Zygote {
   // kLandlockProbePath is out.
   void PrepareLandlock() {
     constexpr std::pair<const char*, Access> kRules[] = {
-        {"/", Access::kList},       {"/usr", Access::kRead},      {"/bin", Access::kRead},
-        {"/sbin", Access::kRead},   {"/lib", Access::kRead},      {"/lib32", Access::kRead},
-        {"/lib64", Access::kRead},  {"/libx32", Access::kRead},   {"/etc", Access::kRead},
+        {"/", Access::kList},         {"/usr", Access::kRead},      {"/bin", Access::kRead},
+        {"/sbin", Access::kRead},     {"/lib", Access::kRead},      {"/lib32", Access::kRead},
+        {"/lib64", Access::kRead},    {"/libx32", Access::kRead},   {"/etc", Access::kRead},
         {"/dev", Access::kReadWrite}, {"/tmp", Access::kReadWrite}, {"/run", Access::kReadWrite},
     };
     landlock_abi_ = sandbox::LandlockAbi();
@@ -169,11 +169,11 @@ class Zygote {
     Failure failure = AttachSources(*parts_.host, own_mounts_.get(), request_, sources, trees);
     if (failure.step != Step::kNone) return failure;
     for (std::size_t i = 0; i < trees.size() && landlock_error_ == 0; ++i)
-      landlock_error_ =
-          landlock_.Allow(trees[i].get(), request_.mounts[i].read_only != 0 ? Access::kRead
-                                                                           : Access::kReadWrite);
+      landlock_error_ = landlock_.Allow(
+          trees[i].get(), request_.mounts[i].read_only != 0 ? Access::kRead : Access::kReadWrite);
     trees.clear();
-    if (const int error_number = FitTemporary(request_)) return {Step::kMountTmp, error_number};
+    if (!parts_.skip_layers.Has(Layer::kRoot))
+      if (const int error_number = FitTemporary(request_)) return {Step::kMountTmp, error_number};
     if (const int error_number = FitHostname()) return {Step::kUtsNamespace, error_number};
     // What is known of an undumpable process is the superuser's to see. A zygote that is not the
     // superuser has to look before the clone has become that.
@@ -210,7 +210,8 @@ class Zygote {
     if (is_root) RETURN_IF_ERROR(TakeEffectiveIds(request_.outer_uid, request_.outer_gid));
     // The clone opens its own /proc files to write its maps; a change of ids forbade that.
     CHECK(::prctl(PR_SET_DUMPABLE, 1) == 0);
-    auto child = sys::CloneProcess(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_PARENT);
+    const std::uint64_t pid = parts_.skip_layers.Has(Layer::kPidNamespace) ? 0 : CLONE_NEWPID;
+    auto child = sys::CloneProcess(CLONE_NEWUSER | CLONE_NEWNS | pid | CLONE_PARENT);
     if (child && child->pid == 0) {
       WaitForZygote(gate);
       BecomeSandbox();

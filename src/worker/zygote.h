@@ -1,5 +1,6 @@
-// A zygote: a copy of the launcher that gets ready ahead of time everything that no request decides,
-// waits for one request, and makes the sandbox. It ends when the host lets go of its socket.
+// A zygote: a copy of the launcher that gets ready ahead of time everything that no request
+// decides, waits for one request, and makes the sandbox. It ends when the host lets go of its
+// socket.
 #pragma once
 
 #include <vector>
@@ -11,10 +12,10 @@
 namespace cofferdam::worker {
 
 struct ZygoteParts {
-  sys::UniqueFd socket;                       // to the host: a report, a request, a reply
-  sys::UniqueFd channel;                      // becomes the worker's
-  std::vector<sys::UniqueFd> cgroups;         // files to join by
-  sandbox::LayerSet skip_layers;              // what tests leave off
+  sys::UniqueFd socket;                        // to the host: a report, a request, a reply
+  sys::UniqueFd channel;                       // becomes the worker's
+  std::vector<sys::UniqueFd> cgroups;          // files to join by
+  sandbox::LayerSet skip_layers;               // what tests leave off
   const sandbox::HostHandles* host = nullptr;  // the launcher's
 };
 

@@ -22,17 +22,18 @@ using testing::HasSubstr;
 
 class LimitAttacks : public EscapeTest {
  protected:
-  /// Says why, and that this counts as skipped, when the sandbox has no control groups here.
-  static bool HasCgroup(const sandbox::LocalSandbox& sandbox) {
-    return std::ranges::any_of(sandbox.layers(), [](const sandbox::LayerEvidence& layer) {
-      return layer.layer == "cgroup" && layer.how != "missing";
+  static bool HasLayer(const sandbox::LocalSandbox& sandbox, std::string_view name) {
+    return std::ranges::any_of(sandbox.layers(), [&](const sandbox::LayerEvidence& layer) {
+      return layer.layer == name && layer.how != "missing";
     });
   }
   static constexpr char kNoCgroup[] = "an ordinary user has no control groups here";
+  static constexpr char kNoLandlock[] = "this kernel has no Landlock";
 };
 
+// Says why, and that this counts as skipped, when the sandbox has no control groups here.
 #define SKIP_WITHOUT_CGROUP(sandbox, what) \
-  if (!HasCgroup(sandbox)) {               \
+  if (!HasLayer(sandbox, "cgroup")) {      \
     NoteSkipped(what, kNoCgroup);          \
     GTEST_SKIP() << kNoCgroup;             \
   }
@@ -98,13 +99,23 @@ TEST_F(LimitAttacks, ControlAMemoryBombSucceedsWithoutTheCgroup) {
   EXPECT_EQ(Attack(*sandbox, {"use_memory", "200"}).outcome, "succeeded");
 }
 
-// Tools can make themselves as worthy as the worker. What that costs them is their sandbox, which
-// says so; nobody else notices.
+TEST_F(LimitAttacks, AToolCannotMakeItselfTheLastToDieOfMemory) {
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  if (!HasLayer(*sandbox, "landlock")) {
+    NoteSkipped("attack HideFromTheOutOfMemoryKiller", kNoLandlock);
+    GTEST_SKIP() << kNoLandlock;
+  }
+  EXPECT_EQ(Attack(*sandbox, {"use_memory_of_nobody", "/tmp/file", "1"}).outcome, "errno EACCES");
+}
+
+// Without Landlock they can. What that costs them is their sandbox, which says so; nobody else
+// notices.
 TEST_F(LimitAttacks, AMemoryBombThatHidesHarmsItsOwnSandboxOnly) {
   spec_.limits.memory_bytes = 48 << 20;
   spec_.limits.tmp_bytes = 256 << 20;
   const auto other = Make();
-  auto sandbox = Make();
+  auto sandbox = Make({Layer::kLandlock});
   ASSERT_TRUE(sandbox != nullptr && other != nullptr);
   SKIP_WITHOUT_CGROUP(*sandbox, "attack MemoryBombThatHides");
   const Attempt attempt = Attack(*sandbox, {"use_memory_of_nobody", "/tmp/file", "100"});
@@ -121,7 +132,7 @@ TEST_F(LimitAttacks, AMemoryBombThatHidesHarmsItsOwnSandboxOnly) {
 TEST_F(LimitAttacks, ControlAMemoryBombThatHidesSucceedsWithoutTheCgroup) {
   spec_.limits.memory_bytes = 48 << 20;
   spec_.limits.tmp_bytes = 256 << 20;
-  const auto sandbox = Make({Layer::kCgroup});
+  const auto sandbox = Make({Layer::kCgroup, Layer::kLandlock});
   ASSERT_NE(sandbox, nullptr);
   EXPECT_EQ(Attack(*sandbox, {"use_memory_of_nobody", "/tmp/file", "100"}).outcome, "succeeded");
 }

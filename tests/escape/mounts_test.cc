@@ -92,7 +92,8 @@ TEST_F(MountAttacks, InheritedMountsStayNosuidAndNodevForWhoeverJoins) {
 TEST_F(MountAttacks, InheritedMountsCannotBeTakenAwayByWhoeverJoins) {
   const auto sandbox = Make();
   ASSERT_NE(sandbox, nullptr);
-  for (const char* target : {"/usr", "/workspace", "/mnt/attacks", "/mnt", "/dev/null"}) {
+  for (const char* target : {"/usr", "/workspace", "/mnt/attacks", "/mnt", "/dev/null", "/tmp",
+                             "/run", "/dev/shm", "/dev/pts"}) {
     SCOPED_TRACE(target);
     EXPECT_EQ(Joined(*sandbox, [&] { return Told(::umount2(target, MNT_DETACH)); }), "EINVAL");
     EXPECT_EQ(Joined(*sandbox, [&] { return Told(::umount2(target, 0)); }), "EINVAL");
@@ -115,23 +116,6 @@ TEST_F(MountAttacks, UncoveringProcShowsNoProcess) {
     return "processes: " + numbers;
   });
   EXPECT_EQ(seen, "processes: ");
-}
-
-TEST_F(MountAttacks, UncoveringTmpShowsAnEmptyReadOnlyDirectory) {
-  const auto sandbox = Make();
-  ASSERT_NE(sandbox, nullptr);
-  for (const std::string directory : {"/tmp", "/run", "/dev/shm"}) {
-    SCOPED_TRACE(directory);
-    const std::string seen = Joined(*sandbox, [&]() -> std::string {
-      if (::umount2(directory.c_str(), MNT_DETACH) != 0) return Told(-1);
-      const auto below = sys::Open(directory, O_RDONLY | O_DIRECTORY);
-      const auto names = below ? sys::ListDirectory(below->get())
-                               : Result<std::vector<std::string>>(std::vector<std::string>{"?"});
-      if (!names || !names->empty()) return "there is something";
-      return Told(::mkdir((directory + "/new").c_str(), 0700));
-    });
-    EXPECT_EQ(seen, "EROFS");
-  }
 }
 
 dev_t DeviceOf(const std::string& path) {

@@ -1,6 +1,7 @@
 // What the host, the launcher and its zygotes say to each other: one SOCK_SEQPACKET message each
 // way, plain structs of fixed size (both ends are built together; the launcher's image is part of
-// the host), descriptors beside them. And the report with which a new sandbox opens its own channel.
+// the host), descriptors beside them. And the report with which a new sandbox opens its own
+// channel.
 //
 // A zygote is a copy of the launcher that has been put into what no request decides (a network and
 // an IPC namespace, a control group, temporary file systems) and waits for the one request from
