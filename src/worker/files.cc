@@ -163,33 +163,92 @@ Status CopyBytes(int from, int to, std::uint64_t length) {
   return {};
 }
 
-// A new file beside `path` under a name that nobody can guess and that is gone if we fail.
+// By number: with our own folder in front, <sys/file.h> is another file.
+bool TryLock(int fd) {
+  constexpr int kExclusive = 2;
+  constexpr int kNonBlocking = 4;
+  return ::syscall(SYS_flock, fd, kExclusive | kNonBlocking) == 0;
+}
+
+// A new file for the place of another. It has no name before it is whole, so that a write which is
+// killed leaves nothing. To replace a file it needs one for a moment, always the same: what a kill
+// leaves there is removed by the next write in that directory. Whoever lives has it locked.
 class NewFile {
  public:
   Status Open(const std::string& path, mode_t mode) {
-    std::uint64_t number = 0;
-    if (::getrandom(&number, sizeof(number), 0) != sizeof(number))
-      return ErrnoError(errno, "choosing a name");
-    const auto [parent, name] = SplitPath(path);
-    temporary_ = parent + "/.cofferdam-" + std::to_string(number);
-    ASSIGN_OR_RETURN(fd_, sys::Open(temporary_, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode));
+    parent_ = SplitPath(path).first;
+    RemoveAbandoned();
+    auto fd = sys::Open(parent_, O_WRONLY | O_TMPFILE, mode);
+    if (!fd && (fd.error().sys_errno == EOPNOTSUPP || fd.error().sys_errno == EISDIR)) {
+      // A file system without nameless files.
+      ASSIGN_OR_RETURN(temporary_, RandomName());
+      fd = sys::Open(temporary_, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
+      if (!fd) temporary_.clear();
+    }
+    ASSIGN_OR_RETURN(fd_, std::move(fd));
     if (::fchmod(fd_.get(), mode) != 0) return ErrnoError(errno, "setting the mode of a new file");
     return {};
   }
   ~NewFile() {
-    if (fd_.valid()) ::unlink(temporary_.c_str());
+    if (!temporary_.empty()) ::unlink(temporary_.c_str());
   }
   int fd() const { return fd_.get(); }
   Status Commit(const std::string& path) {
     if (::fsync(fd_.get()) != 0) return ErrnoError(errno, Quoted("syncing", path));
+    if (temporary_.empty()) {
+      const int error_number = Link(path);
+      if (error_number == 0) return {};
+      if (error_number != EEXIST) return ErrnoError(error_number, Quoted("making", path));
+      RETURN_IF_ERROR(TakeName());
+    }
     if (::rename(temporary_.c_str(), path.c_str()) != 0)
       return ErrnoError(errno, Quoted("replacing", path));
-    fd_.Reset();
+    temporary_.clear();
     return {};
   }
 
  private:
-  std::string temporary_;
+  static constexpr char kPrefix[] = "/.cofferdam-";
+
+  std::string CommonName() const { return parent_ + kPrefix + "new"; }
+  Result<std::string> RandomName() const {
+    std::uint64_t number = 0;
+    if (::getrandom(&number, sizeof(number), 0) != sizeof(number))
+      return ErrnoError(errno, "choosing a name");
+    return parent_ + kPrefix + std::to_string(number);
+  }
+
+  // Only who has its lock may remove the file, and what has no name left was removed.
+  void RemoveAbandoned() const {
+    const auto left = sys::Open(CommonName(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (!left || !TryLock(left->get())) return;
+    const auto info = sys::Stat(left->get());
+    if (info && S_ISREG(info->st_mode) && info->st_nlink == 1) ::unlink(CommonName().c_str());
+  }
+
+  // 0 or an errno.
+  int Link(const std::string& name) const {
+    const std::string self = "/proc/self/fd/" + std::to_string(fd_.get());
+    return ::linkat(AT_FDCWD, self.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0
+                                                                                            : errno;
+  }
+
+  Status TakeName() {
+    if (!TryLock(fd_.get())) return ErrnoError(errno, "locking a new file");
+    std::string name = CommonName();
+    int error_number = Link(name);
+    if (error_number == EEXIST) {
+      // Another write has it at this moment.
+      ASSIGN_OR_RETURN(name, RandomName());
+      error_number = Link(name);
+    }
+    if (error_number != 0) return ErrnoError(error_number, "naming a new file");
+    temporary_ = std::move(name);
+    return {};
+  }
+
+  std::string parent_;
+  std::string temporary_;  // the name that it has for now
   sys::UniqueFd fd_;
 };
 

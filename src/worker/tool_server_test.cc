@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <deque>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -141,6 +142,25 @@ class ToolServerTest : public testing::Test {
     (*start.mutable_exec()->mutable_env())["PATH"] = "/usr/bin:/bin";
     start.set_window_bytes(1 << 20);
     return start;
+  }
+  // The process that has a file without a name in the directory, when there is one.
+  pid_t WaitForWriter() {
+    const Deadline deadline = Deadline::After(kPatience);
+    while (!deadline.Expired()) {
+      for (const std::string& pid : NamesIn("/proc"))
+        for (const std::string& fd : NamesIn("/proc/" + pid + "/fd")) {
+          std::error_code gone;
+          const auto file = std::filesystem::read_symlink("/proc/" + pid + "/fd/" + fd, gone);
+          if (file.string().starts_with(dir_ / "#")) return std::stoi(pid);
+        }
+    }
+    ADD_FAILURE() << "no write has begun";
+    return -1;
+  }
+  static std::vector<std::string> NamesIn(const std::string& directory) {
+    const auto fd = sys::Open(directory, O_RDONLY | O_DIRECTORY);
+    return fd ? sys::ListDirectory(fd->get()).value_or(std::vector<std::string>())
+              : std::vector<std::string>();
   }
   static v1::OpStart Write(const std::string& path) {
     v1::OpStart start;
@@ -584,8 +604,7 @@ TEST_F(ToolServerTest, LeavesNothingOfACancelledWrite) {
   PutFile("file", "old");
   Start("op", Write("file"));
   EXPECT_TRUE(Call(Chunk("op", "half of it", false)).has_write_chunk());
-  while (Names().size() < 2) {  // until the new file is there
-  }
+  WaitForWriter();
   Call(Cancel("op"));
   EXPECT_TRUE(Finish("op").exit.cancelled());
   EXPECT_EQ(FileText("file"), "old");
@@ -606,12 +625,42 @@ TEST_F(ToolServerTest, LeavesNothingOfAWriteWhoseHostIsGone) {
   PutFile("file", "old");
   Start("op", Write("file"));
   EXPECT_TRUE(Call(Chunk("op", "half of it", false)).has_write_chunk());
-  while (Names().size() < 2) {
-  }
+  WaitForWriter();
   ASSERT_EQ(::shutdown(socket_.get(), SHUT_WR), 0);
   ExpectTheServerEnds();
   EXPECT_EQ(FileText("file"), "old");
   EXPECT_THAT(Names(), testing::ElementsAre("file"));
+}
+
+TEST_F(ToolServerTest, LeavesNothingOfAWriteThatWasKilled) {
+  PutFile("file", "old");
+  Start("op", Write("file"));
+  EXPECT_TRUE(Call(Chunk("op", "half of it", false)).has_write_chunk());
+  ASSERT_EQ(::kill(WaitForWriter(), SIGKILL), 0);
+  EXPECT_TRUE(Finish("op").exit.has_error());
+  EXPECT_EQ(FileText("file"), "old");
+  EXPECT_THAT(Names(), testing::ElementsAre("file"));
+}
+
+TEST_F(ToolServerTest, RemovesWhatAWriteLeftThatWasKilledWhileItReplacedAFile) {
+  PutFile(".cofferdam-new", "whole, but not in its place");
+  Start("op", Write("other"));
+  Call(Chunk("op", "new", true));
+  EXPECT_FALSE(Finish("op").exit.has_error());
+  EXPECT_THAT(Names(), testing::ElementsAre("other"));
+}
+
+TEST_F(ToolServerTest, LetsTwoWritesReplaceFilesAtTheSameTime) {
+  PutFile("file", "old");
+  PutFile(".cofferdam-new", "of a write that goes on");
+  const auto other = sys::Open(dir_ / ".cofferdam-new", O_RDONLY);
+  // By number: with our own folder in front, <sys/file.h> is another file.
+  ASSERT_EQ(::syscall(SYS_flock, other->get(), 2), 0);
+  Start("op", Write("file"));
+  Call(Chunk("op", "new", true));
+  EXPECT_FALSE(Finish("op").exit.has_error());
+  EXPECT_EQ(FileText("file"), "new");
+  EXPECT_THAT(Names(), testing::UnorderedElementsAre("file", ".cofferdam-new"));
 }
 
 TEST_F(ToolServerTest, AppendsMakesParentsAndSetsModes) {
