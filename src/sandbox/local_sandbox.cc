@@ -135,19 +135,25 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
   sandbox->pid_ = launched.reply.pid;
   times.launch = MicrosSince(clock);
 
-  ASSIGN_OR_RETURN(const StartReport report, sandbox->client_.ReceiveStartReport(deadline));
+  const auto received = sandbox->client_.ReceiveStartReport(deadline);
+  if (!received) return std::unexpected(sandbox->Failed(received.error()));
+  const StartReport& report = *received;
   if (report.failed_step != Step::kNone)
     return std::unexpected(StepError(report.failed_step, report.error_number));
   times.confine = MicrosSince(clock);
 
   // The worker wakes up and answers while its layers are looked at.
-  RETURN_IF_ERROR(sandbox->client_.SendPing(deadline));
+  if (const Status sent = sandbox->client_.SendPing(deadline); !sent)
+    return std::unexpected(sandbox->Failed(sent.error()));
   const Cgroup* cgroup = sandbox->cgroup_ ? &*sandbox->cgroup_ : nullptr;
-  ASSIGN_OR_RETURN(sandbox->layers_,
-                   Verify({parts.request, launched.reply, report, launched.missing_layers,
-                           launcher.host_namespaces(), cgroup}));
+  auto layers = Verify({parts.request, launched.reply, report, launched.missing_layers,
+                        launcher.host_namespaces(), cgroup});
   times.verify = MicrosSince(clock);
-  RETURN_IF_ERROR(sandbox->client_.AwaitPing(deadline));
+  // Before anything is said about layers: those of a worker that was killed are not to be seen.
+  if (const Status alive = sandbox->client_.AwaitPing(deadline); !alive)
+    return std::unexpected(sandbox->Failed(alive.error()));
+  if (!layers) return std::unexpected(layers.error());
+  sandbox->layers_ = std::move(*layers);
   times.ping = MicrosSince(clock);
   times.step_done_nanos = std::to_array(report.step_done_nanos);
   sandbox->times_ = times;

@@ -314,6 +314,41 @@ TEST_F(LocalSandboxTest, StartsANewLauncherWhenTheOldOneDied) {
   EXPECT_EQ(Shell(*second, "echo alive").out, "alive\n");
 }
 
+// The first child that appears, when there is one before `stop`.
+pid_t NextChild(pid_t parent, const std::stop_token& stop) {
+  const std::string path =
+      "/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) + "/children";
+  while (!stop.stop_requested())
+    if (const auto children = sys::ReadFile(path); children && !children->empty())
+      return std::stoi(*children);
+  return -1;
+}
+
+TEST_F(LocalSandboxTest, IsLostWhenItsWorkerIsKilledWhileItIsMade) {
+  Make().reset();  // the launcher is there
+  for (int i = 0; i < 40; ++i) {
+    bool killed = false;
+    std::jthread killer([&, launcher = *launcher_->Pid()](const std::stop_token& stop) {
+      const sys::UniqueFd worker(
+          static_cast<int>(::syscall(SYS_pidfd_open, NextChild(launcher, stop), 0)));
+      const auto moment = std::chrono::steady_clock::now() + std::chrono::microseconds(100 * i);
+      while (std::chrono::steady_clock::now() < moment) {
+      }
+      killed = worker.valid() && sys::SendSignal(worker.get(), SIGKILL).has_value();
+    });
+    const auto sandbox = LocalSandbox::Create(*launcher_, spec_, Deadline::Never());
+    killer.request_stop();
+    killer.join();
+    if (!killed) continue;  // made before that thread came to look
+    if (sandbox) {
+      EXPECT_EQ(Shell(**sandbox, "true").result.error().code, ErrorCode::kSandboxLost) << i;
+    } else {
+      EXPECT_EQ(sandbox.error().code, ErrorCode::kSandboxLost) << sandbox.error().ToString();
+    }
+  }
+  EXPECT_EQ(Shell(*Make(), "echo alive").out, "alive\n");
+}
+
 struct HostFacts {
   pid_t launcher;
   pid_t worker;
