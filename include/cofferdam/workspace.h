@@ -58,10 +58,11 @@ struct SessionInfo {
 
 /// What the check of a run's record found.
 struct RecordCheck {
-  std::string run_id;
+  std::string run_id = {};
   std::uint64_t events = 0;
-  /// Hash of the last event, lower-case hex.
-  std::string head;
+  /// Hash of the last event, lower-case hex; empty when the host was killed before it had written
+  /// anything.
+  std::string head = {};
   /// The record ends with run.ended. One that does not is of a run that still goes on, or whose
   /// host was killed.
   bool complete = false;

@@ -22,6 +22,8 @@ Result<int> Verify(const Program& program, const VerifyFlags& flags) {
                {"events", check.events},
                {"head", check.head},
                {"complete", check.complete}});
+  else if (check.head.empty())
+    std::cout << "nothing was recorded: the host was killed before the run began\n";
   else
     std::cout << "intact: " << check.events << " events, head " << check.head
               << (check.complete ? "" : "; the run has not ended, or its host was killed") << '\n';

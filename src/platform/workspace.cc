@@ -156,18 +156,25 @@ Result<std::vector<std::string>> Workspace::Runs() const {
 
 Result<RecordCheck> Workspace::VerifyRun(const std::string& run_id) const {
   if (!IsId(run_id)) return Err(ErrorCode::kInvalidArgument, "'" + run_id + "' is not a run's id");
-  const auto file = sys::OpenBeneath(state_->folder(), "runs/" + run_id + "/events.jsonl", O_RDONLY,
-                                     sys::Links::kRefuse);
-  if (!file && file.error().code == ErrorCode::kNotFound)
+  const auto folder = sys::OpenBeneath(state_->folder(), "runs/" + run_id, O_PATH | O_DIRECTORY,
+                                       sys::Links::kRefuse);
+  if (!folder && folder.error().code == ErrorCode::kNotFound)
     return Err(ErrorCode::kNotFound, "workspace '" + id() + "' has no run " + run_id);
-  if (!file) return std::unexpected(file.error());
-  // A torn last line is a host that was killed: it was never acknowledged to anybody.
-  ASSIGN_OR_RETURN(
-      const record::ChainSummary summary,
-      record::VerifyChain(storage::FileSource(file->get()), record::TornTail::kIgnore));
-  if (summary.header.workspace != id() || summary.header.run != run_id)
+  if (!folder) return std::unexpected(folder.error());
+  const auto verify = [&folder]() -> Result<record::ChainSummary> {
+    ASSIGN_OR_RETURN(const sys::UniqueFd file, sys::OpenBeneath(folder->get(), "events.jsonl",
+                                                                O_RDONLY, sys::Links::kRefuse));
+    // A torn last line is a host that was killed: it was never acknowledged to anybody.
+    return record::VerifyChain(storage::FileSource(file.get()), record::TornTail::kIgnore);
+  };
+  const Result<record::ChainSummary> summary = verify();
+  // Killed before it had written anything.
+  if (!summary && summary.error().code == ErrorCode::kNotFound)
+    return RecordCheck{.run_id = run_id};
+  if (!summary) return std::unexpected(summary.error());
+  if (summary->header.workspace != id() || summary->header.run != run_id)
     return Err(ErrorCode::kCorrupt, "the record is of another run");
-  return RecordCheck{run_id, summary.events, summary.head, summary.complete};
+  return RecordCheck{run_id, summary->events, summary->head, summary->complete};
 }
 
 }  // namespace cofferdam

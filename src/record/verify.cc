@@ -59,6 +59,8 @@ Result<ChainSummary> VerifyChain(storage::ByteSource source, TornTail torn_tail)
                                                             : AcceptHeader(line->text, chain);
     if (!accepted) return std::unexpected(accepted.error().With(number));
   }
+  if (!has_header && torn_tail == TornTail::kIgnore)
+    return Err(ErrorCode::kNotFound, "the record has no header yet");
   if (!has_header) return Wrong("line 1: no header");
   return chain;
 }

@@ -27,7 +27,9 @@ enum class TornTail { kRefuse, kIgnore };
 /// Reads the whole record, line by line and with bounded memory, and checks that every byte is what
 /// its writer wrote: canonical lines, sequence numbers without gaps, each event bound to the one
 /// before, every hash right, nothing after run.ended. ErrorCode::kCorrupt, with the number of the
-/// line and what is wrong with it, when not; the source's own error when it cannot be read.
+/// line and what is wrong with it, when not; the source's own error when it cannot be read. With
+/// TornTail::kIgnore a record without a whole line is ErrorCode::kNotFound: its writer died before
+/// it had begun.
 Result<ChainSummary> VerifyChain(storage::ByteSource source, TornTail torn_tail);
 
 /// The same for the file at `path`, with TornTail::kRefuse.

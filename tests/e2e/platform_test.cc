@@ -1,6 +1,7 @@
 // The public C++ API with real sandboxes and the scripted provider: what a run does, what it leaves
 // on disk, and how it ends.
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "fixture.h"
@@ -283,6 +284,23 @@ TEST_F(PlatformTest, ATamperedRecordIsFound) {
   text.replace(text.find("completed"), 9, "cancelled");
   std::ofstream(path, std::ios::trunc) << text;
   EXPECT_EQ(alice_->VerifyRun(result.run_id).error().code, ErrorCode::kCorrupt);
+}
+
+TEST_F(PlatformTest, ARunWhoseHostWasKilledBeforeItsRecordBeganIsIncompleteNotCorrupt) {
+  const std::string id = "0199f3a1-7c00-7000-8000-000000000001";
+  const std::string folder = temp_ / "state/workspaces/alice/runs/" + id;
+  ASSERT_EQ(::mkdir(folder.c_str(), 0700), 0);
+  for (const char* written : {"", "{\"platform\""}) {
+    const auto check = alice_->VerifyRun(id);
+    ASSERT_TRUE(check) << check.error().ToString();
+    EXPECT_FALSE(check->complete);
+    EXPECT_EQ(check->events, 0U);
+    EXPECT_EQ(check->head, "");
+    std::ofstream(folder + "/events.jsonl") << written;
+  }
+  EXPECT_TRUE(alice_->VerifyRun(id)) << "half a header";
+  EXPECT_EQ(alice_->VerifyRun("0199f3a1-7c00-7000-8000-000000000002").error().code,
+            ErrorCode::kNotFound);
 }
 
 TEST_F(PlatformTest, ARecordOfAnotherRunIsNotTakenForThisOne) {
