@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <sstream>
 
 #include <thread>
 
@@ -314,13 +315,21 @@ TEST_F(LocalSandboxTest, StartsANewLauncherWhenTheOldOneDied) {
   EXPECT_EQ(Shell(*second, "echo alive").out, "alive\n");
 }
 
-// The first child that appears, when there is one before `stop`.
-pid_t NextChild(pid_t parent, const std::stop_token& stop) {
-  const std::string path =
-      "/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) + "/children";
-  while (!stop.stop_requested())
-    if (const auto children = sys::ReadFile(path); children && !children->empty())
-      return std::stoi(*children);
+// The first child with a pid namespace of its own, when there is one before `stop`.
+pid_t NextWorker(pid_t launcher, const std::stop_token& stop) {
+  const auto pid_namespace = [](const std::string& pid) {
+    struct stat info;
+    return ::stat(("/proc/" + pid + "/ns/pid").c_str(), &info) == 0 ? info.st_ino : 0;
+  };
+  const std::string parent = std::to_string(launcher);
+  while (!stop.stop_requested()) {
+    std::istringstream children(
+        sys::ReadFile("/proc/" + parent + "/task/" + parent + "/children").value_or(""));
+    for (std::string child; children >> child;) {
+      const auto its = pid_namespace(child);
+      if (its != 0 && its != pid_namespace("self")) return std::stoi(child);
+    }
+  }
   return -1;
 }
 
@@ -330,7 +339,7 @@ TEST_F(LocalSandboxTest, IsLostWhenItsWorkerIsKilledWhileItIsMade) {
     bool killed = false;
     std::jthread killer([&, launcher = *launcher_->Pid()](const std::stop_token& stop) {
       const sys::UniqueFd worker(
-          static_cast<int>(::syscall(SYS_pidfd_open, NextChild(launcher, stop), 0)));
+          static_cast<int>(::syscall(SYS_pidfd_open, NextWorker(launcher, stop), 0)));
       const auto moment = std::chrono::steady_clock::now() + std::chrono::microseconds(100 * i);
       while (std::chrono::steady_clock::now() < moment) {
       }
