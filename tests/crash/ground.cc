@@ -188,12 +188,14 @@ std::string Ground::Left(const std::set<pid_t>& allowed, bool groups_may_stay) c
   return left;
 }
 
-std::string Ground::WaitUntilNothingIsLeft(const std::set<pid_t>& allowed, bool groups_may_stay) {
+std::string Ground::WaitUntilNothingIsLeft(const std::function<std::set<pid_t>()>& allowed,
+                                           bool groups_may_stay) {
   const Deadline deadline = Deadline::After(std::chrono::seconds(20));
   for (;;) {
+    const std::set<pid_t> now = allowed();
     for (const pid_t child : Children(::getpid()))
-      if (!allowed.contains(child)) ::waitpid(child, nullptr, WNOHANG);
-    std::string left = Left(allowed, groups_may_stay);
+      if (!now.contains(child)) ::waitpid(child, nullptr, WNOHANG);
+    std::string left = Left(now, groups_may_stay);
     if (left.empty() || deadline.Expired()) return left;
     ::poll(nullptr, 0, 1);
   }

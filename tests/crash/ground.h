@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -35,9 +36,10 @@ class Ground {
   /// The control groups that hosts made and that are still there, by path.
   std::vector<std::string> Groups() const;
 
-  /// Waits until there is nothing left but `allowed` and (for a host that lives on) groups. The
-  /// empty string, or what is there after 20 seconds.
-  std::string WaitUntilNothingIsLeft(const std::set<pid_t>& allowed, bool groups_may_stay);
+  /// Waits until there is nothing left but what `allowed` names and (for a host that lives on)
+  /// groups. The empty string, or what is there after 20 seconds.
+  std::string WaitUntilNothingIsLeft(const std::function<std::set<pid_t>()>& allowed,
+                                     bool groups_may_stay);
 
  private:
   struct GroupParent {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,13 +18,17 @@
 namespace cofferdam::crash {
 namespace {
 
-constexpr std::string_view kWorkerName = "cofferdam-worker";
+constexpr std::string_view kLauncherName = "cofferdam-worker";
 
-std::optional<pid_t> WorkerBelow(pid_t parent) {
-  for (const pid_t child : Children(parent))
-    // A clone that has not become the worker yet has its parent's name.
-    if (CommandLine(child).starts_with(kWorkerName)) return child;
-  return std::nullopt;
+std::uint64_t PidNamespaceOf(const std::string& pid) {
+  struct stat info;
+  return ::stat(("/proc/" + pid + "/ns/pid").c_str(), &info) == 0 ? info.st_ino : 0;
+}
+
+/// Is it in our pid namespace? A process that has ended is.
+bool IsInOurs(pid_t pid) {
+  const std::uint64_t its = PidNamespaceOf(std::to_string(pid));
+  return its == 0 || its == PidNamespaceOf("self");
 }
 
 timespec Remaining(SteadyClock::time_point until) {
@@ -62,11 +67,29 @@ HostProcess::~HostProcess() {
   Reap();
 }
 
-std::optional<pid_t> HostProcess::Launcher() const { return WorkerBelow(pid_); }
+std::optional<pid_t> HostProcess::Launcher() const {
+  for (const pid_t child : Children(pid_))
+    // A fork that has not become the launcher yet has the host's name.
+    if (CommandLine(child).starts_with(kLauncherName)) return child;
+  return std::nullopt;
+}
 
 std::optional<pid_t> HostProcess::Worker() const {
   const auto launcher = Launcher();
-  return launcher ? WorkerBelow(*launcher) : std::nullopt;
+  if (!launcher) return std::nullopt;
+  for (const pid_t child : Children(*launcher))
+    if (!IsInOurs(child)) return child;
+  return std::nullopt;
+}
+
+std::set<pid_t> HostProcess::WithoutSandboxes() const {
+  std::set<pid_t> own = {pid_};
+  const auto launcher = Launcher();
+  if (!launcher) return own;
+  own.insert(*launcher);
+  for (const pid_t child : Children(*launcher))
+    if (IsInOurs(child)) own.insert(child);
+  return own;
 }
 
 std::size_t HostProcess::Descriptors() const {

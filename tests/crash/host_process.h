@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,9 @@ class HostProcess {
   /// The pids of its launcher and its worker: nothing while there is none.
   std::optional<pid_t> Launcher() const;
   std::optional<pid_t> Worker() const;
+  /// Itself, its launcher and what the launcher has ready for sandboxes to come: nothing that
+  /// belongs to one.
+  std::set<pid_t> WithoutSandboxes() const;
   /// How many descriptors it has open.
   std::size_t Descriptors() const;
 
