@@ -185,6 +185,8 @@ class Zygote {
     }
     auto child = CloneAsTenant(gate);
     if (!child) return {Step::kClone, child.error().sys_errno};
+    // The worker's alone from here on, so that its death can be noticed.
+    parts_.channel.Reset();
     reply.pid = child->pid;
     reply.namespaces = ids_;
     const std::string process = std::to_string(child->pid);
