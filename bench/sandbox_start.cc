@@ -1,173 +1,302 @@
 // How long until a sandbox is ready, and until the first instruction of a program in it, beside
-// bubblewrap with a filter of the same size running the same program. The clock starts at the
-// public call; `ready` is the first ping answered after verification.
+// other sandboxes and beside no sandbox running the same program. The clock starts at the public
+// call; `ready` is the first ping answered after verification.
 
 #include <fcntl.h>
-#include <spawn.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
+#include <atomic>
+#include <latch>
+#include <map>
+#include <memory>
+#include <thread>
+#include <utility>
 
 #include "base/check.h"
+#include "forked.h"
+#include "measure.h"
+#include "peers.h"
 #include "report.h"
-#include "sandbox/layers/seccomp/filters.h"
 #include "sandbox/local_sandbox.h"
+#include "sys/file.h"
 
 namespace cofferdam::bench {
 namespace {
 
-double Now() {
-  timespec now;
-  CHECK(::clock_gettime(CLOCK_MONOTONIC, &now) == 0);
-  return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) / 1e3;
-}
+using sandbox::Launcher;
+using sandbox::LocalSandbox;
+using sandbox::StartTimes;
 
-double StampIn(const std::string& bytes) {
-  timespec stamp;
-  CHECK(bytes.size() == sizeof(stamp));
-  std::memcpy(&stamp, bytes.data(), sizeof(stamp));
-  return static_cast<double>(stamp.tv_sec) * 1e6 + static_cast<double>(stamp.tv_nsec) / 1e3;
-}
-
-struct OwnSample {
-  double ready, first_instruction, exec_first_instruction, ended;
-  sandbox::StartTimes phases;
+constexpr std::pair<const char*, std::int64_t StartTimes::*> kPhases[] = {
+    {"phase_prepare", &StartTimes::prepare}, {"phase_launch", &StartTimes::launch},
+    {"phase_confine", &StartTimes::confine}, {"phase_verify", &StartTimes::verify},
+    {"phase_ping", &StartTimes::ping},
 };
 
-OwnSample MeasureOwn(sandbox::Launcher& launcher, int number) {
-  sandbox::SandboxSpec spec;
-  spec.id = "bench-" + std::to_string(number);
-  spec.mounts = {{BENCH_PAYLOAD_DIR, "/mnt/payload", false}};
-  const double start = Now();
-  auto sandbox = sandbox::LocalSandbox::Create(launcher, spec, Deadline::Never());
-  const double ready = Now();
-  if (!sandbox) {
-    std::fprintf(stderr, "%s\n", sandbox.error().ToString().c_str());
-    std::exit(1);
+// Rows by name, in the order in which they were first asked for.
+class Rows {
+ public:
+  void Add(const std::string& name, double micros) {
+    const auto [at, added] = index_.try_emplace(name, rows_.size());
+    if (added) rows_.push_back({name, "us", {}});
+    rows_[at->second].samples.push_back(micros);
   }
+  void MoveTo(Report& report) {
+    for (Row& row : rows_) report.Add(std::move(row));
+  }
+
+ private:
+  std::map<std::string, std::size_t> index_;
+  std::vector<Row> rows_;
+};
+
+std::unique_ptr<LocalSandbox> Create(Launcher& launcher) {
+  static std::atomic<int> number;
+  sandbox::SandboxSpec spec;
+  spec.id = "bench-" + std::to_string(number++);
+  spec.mounts = {PayloadMount()};
+  return OrExit(LocalSandbox::Create(launcher, spec, Deadline::Never()));
+}
+
+double StampIn(LocalSandbox& sandbox) {
   std::string output;
-  const auto result =
-      (*sandbox)->Exec({.argv = {"/mnt/payload/bench_stamp"}, .working_directory = "/"},
-                       [&](sandbox::OutputStream, std::string_view bytes) { output += bytes; }, {});
-  CHECK(result.has_value());
-  const double stamp = StampIn(output);
-  const double before_end = Now();
-  (*sandbox)->Kill();
-  return {ready - start, stamp - start, stamp - ready, Now() - before_end,
-          (*sandbox)->start_times()};
+  ExecPayload(sandbox, PayloadInside("stamp"),
+              [&](sandbox::OutputStream, std::string_view bytes) { output += bytes; });
+  const auto stamp = ParseStamp(output);
+  CHECK(stamp.has_value());
+  return *stamp;
 }
 
-// The filter that ships, as a file that bubblewrap reads from a descriptor.
-int FilterFile() {
-  const auto filter = sandbox::seccomp::NativeToolFilter();
-  const int fd = ::memfd_create("filter", 0);
-  const auto size = static_cast<ssize_t>(filter.size_bytes());
-  CHECK(::write(fd, filter.data(), filter.size_bytes()) == size);
-  return fd;
-}
-
-double MeasurePeer(int filter, bool& present) {
-  int ends[2];
-  CHECK(::pipe2(ends, O_CLOEXEC) == 0);
-  CHECK(::lseek(filter, 0, SEEK_SET) == 0);
-  std::string filter_text = std::to_string(filter);
-  const char* arguments[] = {"bwrap",
-                             "--unshare-all",
-                             "--die-with-parent",
-                             "--ro-bind",
-                             "/usr",
-                             "/usr",
-                             "--symlink",
-                             "usr/bin",
-                             "/bin",
-                             "--symlink",
-                             "usr/lib",
-                             "/lib",
-                             "--symlink",
-                             "usr/lib64",
-                             "/lib64",
-                             "--proc",
-                             "/proc",
-                             "--dev",
-                             "/dev",
-                             "--tmpfs",
-                             "/tmp",
-                             "--ro-bind",
-                             BENCH_PAYLOAD_DIR,
-                             "/m",
-                             "--seccomp",
-                             filter_text.c_str(),
-                             "/m/bench_stamp",
-                             nullptr};
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-  pid_t pid;
+double Ready(Launcher& launcher) {
   const double start = Now();
-  const int failed =
-      ::posix_spawnp(&pid, "bwrap", &actions, nullptr, const_cast<char**>(arguments), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::close(ends[1]);
-  std::string output(16, '\0');
-  const ssize_t size = failed != 0 ? -1 : ::read(ends[0], output.data(), output.size());
-  ::close(ends[0]);
-  if (failed == 0) CHECK(::waitpid(pid, nullptr, 0) == pid);
-  present = size == 16;
-  return present ? StampIn(output) - start : 0;
+  const auto sandbox = Create(launcher);
+  return Now() - start;
+}
+
+// ---- One after the other, beside the peers
+
+void MeasureOwn(Launcher& launcher, Rows& rows) {
+  const double start = Now();
+  const auto sandbox = Create(launcher);
+  const double ready = Now();
+  const double stamp = StampIn(*sandbox);
+  const double again = Now();
+  const double second_stamp = StampIn(*sandbox);
+  const double before_end = Now();
+  sandbox->Kill();
+  rows.Add("ready", ready - start);
+  rows.Add("first_instruction", stamp - start);
+  rows.Add("exec_first_instruction", second_stamp - again);
+  rows.Add("ended", Now() - before_end);
+  for (const auto& [name, member] : kPhases)
+    rows.Add(name, static_cast<double>(sandbox->start_times().*member));
+}
+
+// From the call that makes a sandbox to the first byte of what a program in it says.
+double FirstByte(Launcher& launcher, const std::string& program) {
+  double first = 0;
+  const double start = Now();
+  const auto sandbox = Create(launcher);
+  ExecPayload(*sandbox, program, [&](sandbox::OutputStream, std::string_view) {
+    if (first == 0) first = Now();
+  });
+  CHECK(first != 0);
+  return first - start;
+}
+
+// Taken in turn, so that all see the same machine.
+void MeasureInTurn(Launcher& launcher, std::vector<Peer>& peers, int count, Rows& rows) {
+  constexpr int kWarmUp = 5;
+  for (int i = -kWarmUp; i < count; ++i) {
+    Rows warm_up;
+    Rows& to = i < 0 ? warm_up : rows;
+    MeasureOwn(launcher, to);
+    to.Add("api_echo", FirstByte(launcher, PayloadInside("echo")));
+    to.Add("api_bin_echo", FirstByte(launcher, "/bin/echo"));
+    std::erase_if(peers, [&](const Peer& peer) {
+      const auto micros = peer.measure();
+      if (micros) to.Add(peer.name + "_first_instruction", *micros);
+      return !micros;
+    });
+  }
+}
+
+// ---- Many at once
+
+struct Burst {
+  std::vector<double> ready;
+  std::vector<std::unique_ptr<LocalSandbox>> live;
+  double wall = 0;
+};
+
+// `size` threads ask at the same moment; what they get lives on.
+Burst AskAtOnce(Launcher& launcher, std::size_t size) {
+  Burst burst;
+  burst.ready.resize(size);
+  burst.live.resize(size);
+  std::latch begin(static_cast<std::ptrdiff_t>(size) + 1);
+  std::vector<std::jthread> threads;
+  for (std::size_t i = 0; i < size; ++i)
+    threads.emplace_back([&, i] {
+      begin.arrive_and_wait();
+      const double start = Now();
+      burst.live[i] = Create(launcher);
+      burst.ready[i] = Now() - start;
+    });
+  begin.arrive_and_wait();
+  const double start = Now();
+  threads.clear();
+  burst.wall = Now() - start;
+  return burst;
+}
+
+void MeasureBursts(Launcher& launcher, int count, Rows& rows) {
+  constexpr std::size_t kBurst = 100;
+  for (int round = 0; round < std::max(1, count / 20); ++round) {
+    const Burst burst = AskAtOnce(launcher, kBurst);
+    for (const double ready : burst.ready) rows.Add("burst_ready", ready);
+    rows.Add("burst_wall", burst.wall);
+  }
+}
+
+// Each sample is asked for when the launcher's pools were just emptied: by what it was asked for at
+// once, more than they hold. All of it lives on, so that nothing comes back into a pool.
+void MeasureCold(int count, Rows& rows) {
+  constexpr std::size_t kMoreThanPoolsHold = 128;
+  constexpr std::size_t kMoreThanIsMadeMeanwhile = 8;
+  const auto launcher = OrExit(Launcher::Start());
+  std::vector<Burst> live;
+  live.push_back(AskAtOnce(*launcher, kMoreThanPoolsHold));
+  for (int i = 0; i < std::max(1, count / 4); ++i) {
+    live.push_back(AskAtOnce(*launcher, kMoreThanIsMadeMeanwhile));
+    const double start = Now();
+    const auto sandbox = Create(*launcher);
+    rows.Add("cold_ready", Now() - start);
+    rows.Add("cold_first_instruction", StampIn(*sandbox) - start);
+  }
+}
+
+// ---- Hosts of two sizes
+
+struct Sample {
+  double micros;
+};
+
+// A host process with so much touched memory, which starts a sandbox each time it is asked.
+using SizedHost = Answerer<Sample, Sample>;
+SizedHost HostOf(std::size_t mebibytes) {
+  return SizedHost([mebibytes]() -> SizedHost::Serve {
+    const std::size_t size = mebibytes << 20;
+    void* const memory =
+        ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(memory != MAP_FAILED);
+    // Small pages: what a fork has to copy is their tables.
+    CHECK(::madvise(memory, size, MADV_NOHUGEPAGE) == 0);
+    for (std::size_t at = 0; at < size; at += 4096) static_cast<char*>(memory)[at] = 1;
+    const std::shared_ptr<Launcher> launcher = OrExit(Launcher::Start());
+    return [launcher](const Sample&) { return Sample{Ready(*launcher)}; };
+  });
+}
+
+void MeasureHosts(int count, Rows& rows) {
+  constexpr std::uint64_t kNeeded = 3u << 20;
+  if (FieldOf("/proc/meminfo", "MemAvailable") < kNeeded) {
+    std::fprintf(stderr, "there are not 3 GiB to spare: no row of a host with 2 GiB\n");
+    return;
+  }
+  const std::pair<const char*, SizedHost> hosts[] = {{"ready_20mb_host", HostOf(20)},
+                                                     {"ready_2gb_host", HostOf(2048)}};
+  for (int i = -1; i < count; ++i)
+    for (const auto& [name, host] : hosts) {
+      Sample answer{};
+      if (!host.Ask({}) || !host.Take(answer)) std::exit(1);  // it has said why
+      if (i >= 0) rows.Add(name, answer.micros);
+    }
+}
+
+// ---- What a launcher keeps
+
+struct LauncherSize {
+  double rss_kib;
+  double fds;
+};
+
+LauncherSize SizeOf(const std::string& proc) {
+  const auto directory = sys::Open(proc + "/fd", O_RDONLY | O_DIRECTORY);
+  CHECK(directory.has_value());
+  return {static_cast<double>(FieldOf(proc + "/status", "VmRSS")),
+          static_cast<double>(OrExit(sys::ListDirectory(directory->get())).size())};
+}
+
+// Once it has nothing left to do: its pools are full again.
+LauncherSize SettledSizeOf(const Launcher& launcher) {
+  const std::string proc = "/proc/" + std::to_string(OrExit(launcher.Pid()));
+  constexpr int kUnchanged = 20;
+  constexpr int kMost = 400;
+  LauncherSize size = SizeOf(proc);
+  for (int same = 0, polls = 0; same < kUnchanged && polls < kMost; ++polls) {
+    ::usleep(5000);
+    const LauncherSize next = SizeOf(proc);
+    same = next.fds == size.fds && next.rss_kib == size.rss_kib ? same + 1 : 0;
+    size = next;
+  }
+  return size;
+}
+
+void MeasureLauncher(int count, Report& report) {
+  constexpr int kFirst = 10;
+  const int many = std::max(kFirst + 1, 5 * count);
+  const auto launcher = OrExit(Launcher::Start());
+  for (int i = 0; i < kFirst; ++i) Ready(*launcher);
+  const LauncherSize first = SettledSizeOf(*launcher);
+  for (int i = kFirst; i < many; ++i) Ready(*launcher);
+  const LauncherSize last = SettledSizeOf(*launcher);
+  report.AddValue("launcher_n", "runs", many);
+  report.AddValue("launcher_rss_kib_after_10", "KiB", first.rss_kib);
+  report.AddValue("launcher_rss_kib_after_n", "KiB", last.rss_kib);
+  report.AddValue("launcher_fds_after_10", "fds", first.fds);
+  report.AddValue("launcher_fds_after_n", "fds", last.fds);
+  report.AddRatio("launcher_rss_after_n_vs_10", last.rss_kib / first.rss_kib);
+  report.AddRatio("launcher_fds_after_n_vs_10", last.fds / first.fds);
+}
+
+void AddRatios(Report& report) {
+  constexpr double kMicrosPerMilli = 1000;
+  report.AddRatio("ready_ms", report.MedianOf("ready") / kMicrosPerMilli);
+  report.AddRatio("first_instruction_ms", report.MedianOf("first_instruction") / kMicrosPerMilli);
+  report.AddRatio("cold_first_instruction_ms",
+                  report.MedianOf("cold_first_instruction") / kMicrosPerMilli);
+  report.AddRatio("api_echo_ms", report.MedianOf("api_echo") / kMicrosPerMilli);
+  report.AddRatio("api_bin_echo_ms", report.MedianOf("api_bin_echo") / kMicrosPerMilli);
+  report.AddRatio("p99_vs_p50",
+                  report.QuantileOf("burst_ready", 0.99) / report.QuantileOf("burst_ready", 0.5));
+  report.AddRatio("ready_p99_vs_p50",
+                  report.QuantileOf("ready", 0.99) / report.QuantileOf("ready", 0.5));
+  report.AddRatioOfMedians("ready_vs_bwrap", "ready", "bwrap_first_instruction");
+  report.AddRatioOfMedians("warm_vs_bwrap", "first_instruction", "bwrap_first_instruction");
+  report.AddRatioOfMedians("cold_vs_bwrap", "cold_first_instruction", "bwrap_first_instruction");
+  report.AddRatioOfMedians("ready_2gb_vs_20mb_host", "ready_2gb_host", "ready_20mb_host");
 }
 
 int Main(int argc, char** argv) {
   const Options options = ParseOptions(argc, argv);
-  auto launcher = sandbox::Launcher::Start();
-  if (!launcher) {
-    std::fprintf(stderr, "%s\n", launcher.error().ToString().c_str());
-    return 1;
+  RaiseDescriptorLimit();
+  Rows rows;
+  // First what forks, while there is one thread.
+  const ScratchDirectory directory;
+  MeasureHosts(options.count(), rows);
+  std::vector<Peer> peers = AllPeers(directory.path());
+  {
+    const auto launcher = OrExit(Launcher::Start());
+    MeasureInTurn(*launcher, peers, options.count(), rows);
+    MeasureBursts(*launcher, options.count(), rows);
   }
-  const int filter = FilterFile();
-  Row ready{"ready", "us", {}}, first{"first_instruction", "us", {}},
-      exec{"exec_first_instruction", "us", {}}, end{"ended", "us", {}},
-      peer{"bwrap_first_instruction", "us", {}};
-  Row phases[] = {{"phase_prepare", "us", {}},
-                  {"phase_launch", "us", {}},
-                  {"phase_confine", "us", {}},
-                  {"phase_verify", "us", {}},
-                  {"phase_ping", "us", {}}};
-  bool has_peer = true;
-  // Taken in turn, so that both see the same machine.
-  for (int i = -5; i < options.count; ++i) {
-    const OwnSample own = MeasureOwn(**launcher, i + 5);
-    const double other = has_peer ? MeasurePeer(filter, has_peer) : 0;
-    if (i < 0) continue;  // warming up
-    ready.samples.push_back(own.ready);
-    first.samples.push_back(own.first_instruction);
-    exec.samples.push_back(own.exec_first_instruction);
-    end.samples.push_back(own.ended);
-    const std::int64_t times[] = {own.phases.prepare, own.phases.launch, own.phases.confine,
-                                  own.phases.verify, own.phases.ping};
-    for (std::size_t phase = 0; phase < std::size(phases); ++phase)
-      phases[phase].samples.push_back(static_cast<double>(times[phase]));
-    if (has_peer) peer.samples.push_back(other);
-  }
+  MeasureCold(options.count(), rows);
   Report report("sandbox_start");
-  report.Add(ready);
-  report.Add(first);
-  report.Add(exec);
-  report.Add(end);
-  for (Row& phase : phases) report.Add(phase);
-  if (has_peer) {
-    report.Add(peer);
-    report.AddRatio("ready_vs_bwrap",
-                    report.MedianOf("ready") / report.MedianOf("bwrap_first_instruction"));
-    report.AddRatio("cold_vs_bwrap", report.MedianOf("first_instruction") /
-                                         report.MedianOf("bwrap_first_instruction"));
-  } else {
-    std::fprintf(stderr, "bubblewrap does not run here: no ratios\n");
-  }
+  rows.MoveTo(report);
+  MeasureLauncher(options.count(), report);
+  AddRatios(report);
   report.Print(options.json);
   return 0;
 }
