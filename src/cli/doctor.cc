@@ -1,9 +1,12 @@
-// cofferdam doctor: which layers of the sandbox can be had here, and what to do about the others.
+// cofferdam doctor: which layers of the sandbox can be had here, what to do about the others, and
+// how many sandboxes this machine's limits allow.
 #include <iostream>
+#include <vector>
 
 #include "cli/exit_codes.h"
 #include "cli/program.h"
 #include "sandbox/diagnose.h"
+#include "sandbox/host_limits.h"
 #include "sandbox/spec.h"
 
 namespace cofferdam::cli {
@@ -34,6 +37,27 @@ void Print(const sandbox::Diagnosis& diagnosis) {
             << (diagnosis.RunWouldBeRefused() ? "a run would be refused\n" : "a run would start\n");
 }
 
+json::Json ToJson(const std::vector<sandbox::HostLimit>& limits) {
+  json::Json list = json::Json::array();
+  for (const sandbox::HostLimit& limit : limits)
+    list.push_back({{"name", limit.name},
+                    {"value", limit.value},
+                    {"takes", limit.takes},
+                    {"shared_by", limit.shared_by},
+                    {"sandboxes", limit.sandboxes},
+                    {"remedy", limit.remedy}});
+  return list;
+}
+
+void Print(const std::vector<sandbox::HostLimit>& limits) {
+  std::cout << "how many sandboxes can live at once, by the limits of this machine:\n";
+  for (const sandbox::HostLimit& limit : limits) {
+    std::cout << "  " << limit.sandboxes << " of " << limit.shared_by << ": " << limit.name
+              << " is " << limit.value << "; each takes " << limit.takes << '\n';
+    if (!limit.remedy.empty()) std::cout << "          " << limit.remedy << '\n';
+  }
+}
+
 }  // namespace
 
 void AddDoctorCommand(CLI::App& app, Program& program) {
@@ -42,10 +66,15 @@ void AddDoctorCommand(CLI::App& app, Program& program) {
   command->callback([&program] {
     program.action = [&program]() -> Result<int> {
       const sandbox::Diagnosis diagnosis = sandbox::Diagnose();
-      if (program.json)
-        PrintJson(ToJson(diagnosis));
-      else
+      const std::vector<sandbox::HostLimit> limits = sandbox::ReadHostLimits();
+      if (program.json) {
+        json::Json answer = ToJson(diagnosis);
+        answer["limits"] = ToJson(limits);
+        PrintJson(answer);
+      } else {
         Print(diagnosis);
+        Print(limits);
+      }
       return diagnosis.RunWouldBeRefused() ? kExitFailed : kExitOk;
     };
   });

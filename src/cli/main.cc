@@ -10,6 +10,7 @@
 #include "cli/program.h"
 #include "log/logger.h"
 #include "platform/config.h"
+#include "sandbox/host_limits.h"
 
 namespace cofferdam::cli {
 namespace {
@@ -81,5 +82,7 @@ int Main(int argc, char** argv) {
 int main(int argc, char** argv) {
   // A reader that goes away is an error of the write, not the end of the program.
   ::signal(SIGPIPE, SIG_IGN);
+  // Each sandbox takes some. Where it cannot be raised, `doctor` says how many there is room for.
+  static_cast<void>(cofferdam::sandbox::RaiseDescriptorLimit());
   return cofferdam::cli::Main(argc, argv);
 }
