@@ -20,6 +20,7 @@
 #include "forked.h"
 #include "measure.h"
 #include "report.h"
+#include "sandbox/host_limits.h"
 #include "sandbox/local_sandbox.h"
 #include "sandbox/testing/test_control.h"
 
@@ -104,7 +105,7 @@ struct Share {
 
 class Host {
  public:
-  explicit Host(Share share) : share_(std::move(share)) { RaiseDescriptorLimit(); }
+  explicit Host(Share share) : share_(std::move(share)) { OrExit(sandbox::RaiseDescriptorLimit()); }
 
   Done Do(const Order& order) {
     switch (order.task) {
@@ -366,21 +367,22 @@ struct Runs {
   int count;
 };
 
-// A sandbox that writes files, on the host's disk and its own, and is killed.
+// A sandbox that writes files, on the host's disk and its own, and is killed. The files stay, and
+// with them what the kernel keeps for whom they were charged to.
 void RunThatWrites(Launcher& launcher, const std::string& directory, int workspaces, int number,
                    bool with_cgroup) {
+  const std::string name = std::to_string(number);
   const auto sandbox = OrExit(LocalSandbox::Create(
-      launcher,
-      SpecFor(directory, number % workspaces, "run-" + std::to_string(number), with_cgroup),
+      launcher, SpecFor(directory, number % workspaces, "run-" + name, with_cgroup),
       Deadline::Never()));
-  const std::string bytes(256 << 10, 'x');
-  for (const char* path : {"/workspace/a", "/workspace/b", "/home/agent/c", "/tmp/d"})
-    OrExit(sandbox->Write({.path = path, .bytes = bytes}, {}));
+  const std::string bytes(16 << 10, 'x');
+  for (const char* folder : {"/workspace/a", "/workspace/b", "/home/agent/c", "/tmp/d"})
+    OrExit(sandbox->Write({.path = folder + name, .bytes = bytes}, {}));
 }
 
 double SlabGrowth(const std::string& directory, int workspaces, int runs, bool with_cgroup) {
   const auto in_child = [&]() -> Answerer<Runs, Runs>::Serve {
-    RaiseDescriptorLimit();
+    OrExit(sandbox::RaiseDescriptorLimit());
     const std::shared_ptr<Launcher> launcher = OrExit(Launcher::Start());
     return [=](const Runs& order) {
       for (int i = order.first; i < order.first + order.count; ++i)
@@ -437,7 +439,7 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "ids of its own for each workspace are the superuser's to give\n");
     return 1;
   }
-  RaiseDescriptorLimit();
+  OrExit(sandbox::RaiseDescriptorLimit());
   // A launcher whose host was killed is still below this process.
   CHECK(::prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
   const ScratchDirectory directory;

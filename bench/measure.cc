@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -149,13 +148,6 @@ ScratchDirectory::ScratchDirectory() {
 ScratchDirectory::~ScratchDirectory() {
   alive_.Reset();
   if (WaitFor(keeper_) != 0) std::fprintf(stderr, "%s could not be removed\n", path_.c_str());
-}
-
-void RaiseDescriptorLimit() {
-  rlimit limit;
-  CHECK(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
-  limit.rlim_cur = limit.rlim_max;
-  CHECK(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
 }
 
 std::uint64_t FieldOf(const std::string& path, std::string_view field) {

@@ -61,7 +61,7 @@ Result<Running> StartProgram(const std::vector<std::string>& argv, StartBy how, 
 /// Its wait status.
 int WaitFor(pid_t pid);
 
-// ---- Files and limits
+// ---- Files
 
 /// A directory that is there as long as this object or this process, however it ends: a process of
 /// its own removes it. To be made while there is one thread.
@@ -80,9 +80,6 @@ class ScratchDirectory {
   pid_t keeper_ = -1;
   sys::UniqueFd alive_;
 };
-
-/// As many descriptors as may be had.
-void RaiseDescriptorLimit();
 
 /// The number behind `field` in a file of lines like "MemAvailable:  123 kB"; 0 when there is none.
 std::uint64_t FieldOf(const std::string& path, std::string_view field);

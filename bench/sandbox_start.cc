@@ -18,6 +18,7 @@
 #include "measure.h"
 #include "peers.h"
 #include "report.h"
+#include "sandbox/host_limits.h"
 #include "sandbox/local_sandbox.h"
 #include "sys/file.h"
 
@@ -281,7 +282,7 @@ void AddRatios(Report& report) {
 
 int Main(int argc, char** argv) {
   const Options options = ParseOptions(argc, argv);
-  RaiseDescriptorLimit();
+  OrExit(sandbox::RaiseDescriptorLimit());
   Rows rows;
   // First what forks, while there is one thread.
   const ScratchDirectory directory;
