@@ -130,6 +130,11 @@ std::map<pid_t, pid_t> ProcessesBelow(pid_t root) {
   return below;
 }
 
+bool IsInSandbox(pid_t pid) {
+  const std::string name = LinkOf(pid, "pid");
+  return !name.empty() && name != LinkOf(::getpid(), "pid");
+}
+
 std::size_t MountsOf(pid_t pid) {
   const std::string text = sys::ReadFile(ProcPath(pid, "mountinfo"), 64 << 20).value_or("");
   return static_cast<std::size_t>(std::ranges::count(text, '\n'));

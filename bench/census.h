@@ -15,6 +15,9 @@ namespace cofferdam::bench {
 /// The processes below `root`, with their parents.
 std::map<pid_t, pid_t> ProcessesBelow(pid_t root);
 
+/// Whether a process is in another pid namespace than this one.
+bool IsInSandbox(pid_t pid);
+
 /// The lines of a process's mountinfo.
 std::size_t MountsOf(pid_t pid);
 

@@ -113,8 +113,12 @@ class Host {
         launcher_ = OrExit(Launcher::Start());
         sandboxes_.resize(static_cast<std::size_t>(share_.count));
         return {};
-      case Task::kMake:
-        return ForEach([this](int i) { return Make(i); });
+      case Task::kMake: {
+        const Done done = ForEach([this](int i) { return Make(i); });
+        // What was made ahead for these is made anew: it counts.
+        launcher_->WaitUntilFilled();
+        return done;
+      }
       case Task::kExec:
         return ForEach([this](int i) { return Exec(i); });
       case Task::kKill: {
@@ -236,7 +240,7 @@ struct Totals {
   double live = 0, failed = 0, mib_total = 0, made_per_second = 0, left_behind = 0;
 };
 
-// The children of the hosts: launchers. What is below those are sandboxes.
+// The children of the hosts.
 std::vector<pid_t> LaunchersOf(const Hosts& hosts) {
   const std::vector<pid_t> pids = hosts.pids();
   std::vector<pid_t> launchers;
@@ -257,16 +261,12 @@ struct PrivateMemory {
   double total_kib = 0;
 };
 
-PrivateMemory ReadPrivateMemory(const Census& census, const std::vector<pid_t>& launchers,
-                                std::string name) {
+PrivateMemory ReadPrivateMemory(const Census& census, std::string name) {
   PrivateMemory memory{{std::move(name), "KiB", {}}};
-  const auto parents = ProcessesBelow(::getpid());
   for (const pid_t pid : census.Processes()) {
     const double kib = PrivateMemoryOf(pid);
     memory.total_kib += kib;
-    const auto parent = parents.find(pid);
-    if (parent != parents.end() && std::ranges::find(launchers, parent->second) != launchers.end())
-      memory.each_worker.samples.push_back(kib);
+    if (IsInSandbox(pid)) memory.each_worker.samples.push_back(kib);
   }
   return memory;
 }
@@ -329,7 +329,7 @@ Totals Measure(const std::string& directory, int count, bool with_cgroup, Report
     report.AddValue("made_all" + suffix, "s", made.seconds);
     report.AddValue("made_per_second" + suffix, "1/s", totals.made_per_second);
     report.Add({"make" + suffix, "us", std::move(made.micros)});
-    PrivateMemory own = ReadPrivateMemory(census, launchers, "each_private" + suffix);
+    PrivateMemory own = ReadPrivateMemory(census, "each_private" + suffix);
     report.Add(std::move(own.each_worker));
     totals.mib_total = AddMemory(before_hosts, live, own.total_kib, count, suffix, report);
     report.AddValue("mib_total" + suffix, "MiB", totals.mib_total);
@@ -341,11 +341,10 @@ Totals Measure(const std::string& directory, int count, bool with_cgroup, Report
 
     const Outcome killed = hosts->Do(Task::kKill);
     report.AddValue("torn_down" + suffix, "s", killed.seconds);
-    // While the launchers live: no sandbox, and no mount of one.
-    const std::size_t others = hosts->pids().size() + launchers.size();
-    const std::size_t processes = census.Processes().size();
+    // While the launchers live: no process in a sandbox, and no mount of one.
     const std::size_t mounts = MountsOfAll(launchers);
-    totals.left_behind += processes > others ? static_cast<double>(processes - others) : 0;
+    totals.left_behind +=
+        static_cast<double>(std::ranges::count_if(census.Processes(), IsInSandbox));
     totals.left_behind +=
         mounts > launcher_mounts ? static_cast<double>(mounts - launcher_mounts) : 0;
     const double start = Now();

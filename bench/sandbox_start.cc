@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <latch>
 #include <map>
@@ -28,11 +29,37 @@ namespace {
 using sandbox::Launcher;
 using sandbox::LocalSandbox;
 using sandbox::StartTimes;
+using sandbox::Step;
 
 constexpr std::pair<const char*, std::int64_t StartTimes::*> kPhases[] = {
     {"phase_prepare", &StartTimes::prepare}, {"phase_launch", &StartTimes::launch},
     {"phase_confine", &StartTimes::confine}, {"phase_verify", &StartTimes::verify},
     {"phase_ping", &StartTimes::ping},
+};
+
+// What the start code does, as parts of phase_confine; one that is not taken has no row.
+constexpr std::pair<const char*, Step> kSteps[] = {
+    {"step_request", Step::kRequest},
+    {"step_cgroup_join", Step::kCgroupJoin},
+    {"step_cgroup_namespace", Step::kCgroupNamespace},
+    {"step_network", Step::kNetwork},
+    {"step_ipc_namespace", Step::kIpcNamespace},
+    {"step_uts_namespace", Step::kUtsNamespace},
+    {"step_mount_source", Step::kMountSource},
+    {"step_mount_attach", Step::kMountAttach},
+    {"step_id_maps", Step::kIdMaps},
+    {"step_mount_proc", Step::kMountProc},
+    {"step_mount_tmp", Step::kMountTmp},
+    {"step_mount_pts", Step::kMountPts},
+    {"step_identity", Step::kIdentity},
+    {"step_keyring", Step::kKeyring},
+    {"step_rlimits", Step::kRlimits},
+    {"step_capabilities", Step::kCapabilities},
+    {"step_no_new_privs", Step::kNoNewPrivs},
+    {"step_landlock", Step::kLandlock},
+    {"step_seccomp", Step::kSeccomp},
+    {"step_undumpable", Step::kUndumpable},
+    {"step_parent_death", Step::kParentDeath},
 };
 
 // Rows by name, in the order in which they were first asked for.
@@ -77,7 +104,20 @@ double Ready(Launcher& launcher) {
 
 // ---- One after the other, beside the peers
 
+// Each step's own time: from the end of the one before it.
+void AddSteps(const StartTimes& times, Rows& rows) {
+  std::vector<std::pair<std::uint32_t, const char*>> done;
+  for (const auto& [name, step] : kSteps)
+    if (const auto nanos = times.step_done_nanos[static_cast<std::size_t>(step)]; nanos != 0)
+      done.emplace_back(nanos, name);
+  std::ranges::sort(done);
+  std::uint32_t before = 0;
+  for (const auto& [nanos, name] : done)
+    rows.Add(name, static_cast<double>(nanos - std::exchange(before, nanos)) / 1e3);
+}
+
 void MeasureOwn(Launcher& launcher, Rows& rows) {
+  launcher.WaitUntilFilled();
   const double start = Now();
   const auto sandbox = Create(launcher);
   const double ready = Now();
@@ -92,11 +132,21 @@ void MeasureOwn(Launcher& launcher, Rows& rows) {
   rows.Add("ended", Now() - before_end);
   for (const auto& [name, member] : kPhases)
     rows.Add(name, static_cast<double>(sandbox->start_times().*member));
+  AddSteps(sandbox->start_times(), rows);
+}
+
+// From a launcher that has nothing ready: namespaces and control groups are made when asked for.
+void MeasureCold(Launcher& launcher, Rows& rows) {
+  const double start = Now();
+  const auto sandbox = Create(launcher);
+  rows.Add("cold_ready", Now() - start);
+  rows.Add("cold_first_instruction", StampIn(*sandbox) - start);
 }
 
 // From the call that makes a sandbox to the first byte of what a program in it says.
 double FirstByte(Launcher& launcher, const std::string& program) {
   double first = 0;
+  launcher.WaitUntilFilled();
   const double start = Now();
   const auto sandbox = Create(launcher);
   ExecPayload(*sandbox, program, [&](sandbox::OutputStream, std::string_view) {
@@ -108,11 +158,13 @@ double FirstByte(Launcher& launcher, const std::string& program) {
 
 // Taken in turn, so that all see the same machine.
 void MeasureInTurn(Launcher& launcher, std::vector<Peer>& peers, int count, Rows& rows) {
+  const auto cold_launcher = OrExit(Launcher::Start(0));
   constexpr int kWarmUp = 5;
   for (int i = -kWarmUp; i < count; ++i) {
     Rows warm_up;
     Rows& to = i < 0 ? warm_up : rows;
     MeasureOwn(launcher, to);
+    MeasureCold(*cold_launcher, to);
     to.Add("api_echo", FirstByte(launcher, PayloadInside("echo")));
     to.Add("api_bin_echo", FirstByte(launcher, "/bin/echo"));
     std::erase_if(peers, [&](const Peer& peer) {
@@ -155,26 +207,10 @@ Burst AskAtOnce(Launcher& launcher, std::size_t size) {
 void MeasureBursts(Launcher& launcher, int count, Rows& rows) {
   constexpr std::size_t kBurst = 100;
   for (int round = 0; round < std::max(1, count / 20); ++round) {
+    launcher.WaitUntilFilled();
     const Burst burst = AskAtOnce(launcher, kBurst);
     for (const double ready : burst.ready) rows.Add("burst_ready", ready);
     rows.Add("burst_wall", burst.wall);
-  }
-}
-
-// Each sample is asked for when the launcher's pools were just emptied: by what it was asked for at
-// once, more than they hold. All of it lives on, so that nothing comes back into a pool.
-void MeasureCold(int count, Rows& rows) {
-  constexpr std::size_t kMoreThanPoolsHold = 128;
-  constexpr std::size_t kMoreThanIsMadeMeanwhile = 8;
-  const auto launcher = OrExit(Launcher::Start());
-  std::vector<Burst> live;
-  live.push_back(AskAtOnce(*launcher, kMoreThanPoolsHold));
-  for (int i = 0; i < std::max(1, count / 4); ++i) {
-    live.push_back(AskAtOnce(*launcher, kMoreThanIsMadeMeanwhile));
-    const double start = Now();
-    const auto sandbox = Create(*launcher);
-    rows.Add("cold_ready", Now() - start);
-    rows.Add("cold_first_instruction", StampIn(*sandbox) - start);
   }
 }
 
@@ -196,7 +232,10 @@ SizedHost HostOf(std::size_t mebibytes) {
     CHECK(::madvise(memory, size, MADV_NOHUGEPAGE) == 0);
     for (std::size_t at = 0; at < size; at += 4096) static_cast<char*>(memory)[at] = 1;
     const std::shared_ptr<Launcher> launcher = OrExit(Launcher::Start());
-    return [launcher](const Sample&) { return Sample{Ready(*launcher)}; };
+    return [launcher](const Sample&) {
+      launcher->WaitUntilFilled();
+      return Sample{Ready(*launcher)};
+    };
   });
 }
 
@@ -293,7 +332,6 @@ int Main(int argc, char** argv) {
     MeasureInTurn(*launcher, peers, options.count(), rows);
     MeasureBursts(*launcher, options.count(), rows);
   }
-  MeasureCold(options.count(), rows);
   Report report("sandbox_start");
   rows.MoveTo(report);
   MeasureLauncher(options.count(), report);
