@@ -226,6 +226,7 @@ Status Launcher::Ask(const LauncherRequest& request, std::span<const int> fds, W
   const bool gone = !answered && answered.error().code == ErrorCode::kSandboxLost;
   if (!gone || when_gone == WhenGone::kFail) return answered;
   EndProcess();
+  if (zygotes_ != nullptr) zygotes_->Discard();
   RETURN_IF_ERROR(StartProcess());
   return AskLocked(request, fds);
 }

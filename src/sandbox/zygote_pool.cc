@@ -26,6 +26,12 @@ std::optional<Zygote> ZygotePool::Take() {
   return zygote;
 }
 
+void ZygotePool::Discard() {
+  std::vector<Zygote> gone;
+  const std::lock_guard lock(mutex_);
+  gone.swap(ready_);
+}
+
 std::vector<Zygote> ZygotePool::Stop() {
   thread_.request_stop();
   thread_.join();

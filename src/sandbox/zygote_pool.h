@@ -34,6 +34,8 @@ class ZygotePool {
 
   /// One that is ready, or nothing. Either way the pool is filled again soon.
   std::optional<Zygote> Take();
+  /// Lets go of those that wait: their launcher has ended.
+  void Discard();
   /// Makes no more and gives up those that wait.
   std::vector<Zygote> Stop();
   /// Waits until as many as are wanted now are ready, or making one has failed. For benches.

@@ -129,7 +129,8 @@ class Launcher {
                              parts.socket.get(),
                              parts.channel.get(),
                              host_.proc.get(),
-                             host_.source_mounts.get()};
+                             host_.source_mounts.get(),
+                             host_.launcher.get()};
     for (const sys::UniqueFd& file : parts.cgroups) keep.push_back(file.get());
     sys::CloseAllExcept(keep);
   }

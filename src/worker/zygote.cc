@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -63,6 +64,12 @@ int SetHostname(const char* name, std::size_t size) {
   return ::sethostname(name, ::strnlen(name, size)) == 0 ? 0 : errno;
 }
 
+// Death is only signalled to those who asked for it in time.
+void EndIfGone(const sys::UniqueFd& launcher) {
+  pollfd waiting{launcher.get(), POLLIN, 0};
+  if (::poll(&waiting, 1, 0) != 0) ::_exit(1);
+}
+
 // In the clone: goes on when the zygote has closed its end.
 void WaitForZygote(sys::Pipe& gate) {
   gate.write_end.Reset();
@@ -108,6 +115,7 @@ class Zygote {
   void Prepare() {
     // Whoever waits here for a launcher that has died would wait for nothing.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    EndIfGone(parts_.host->launcher);
     Try(Step::kZygote, Layer::kMountNamespace, [] { return Unshare(CLONE_NEWNS); });
     own_mounts_ =
         sys::UniqueFd(::openat(parts_.host->proc.get(), "self/ns/mnt", O_RDONLY | O_CLOEXEC));
@@ -244,14 +252,16 @@ class Zygote {
     const int oom_score =
         ::openat(parts_.host->proc.get(), "self/oom_score_adj", O_RDWR | O_CLOEXEC);
     const int channel = parts_.channel.get();
-    std::vector<int> keep = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, channel,
-                             parts_.host->proc.get()};
+    std::vector<int> keep = {STDIN_FILENO, STDOUT_FILENO,           STDERR_FILENO,
+                             channel,      parts_.host->proc.get(), parts_.host->launcher.get()};
     if (oom_score >= 0) keep.push_back(oom_score);
     if (landlock_.fd() >= 0) keep.push_back(landlock_.fd());
     sys::CloseAllExcept(keep);
     const auto report = sandbox::Confine(
         request_, {parts_.host->proc.get(), landlock_abi_, landlock_error_, landlock_});
     if (landlock_.fd() >= 0) ::close(landlock_.fd());
+    EndIfGone(parts_.host->launcher);
+    ::close(parts_.host->launcher.get());
     const std::span bytes(reinterpret_cast<const char*>(&report), sizeof(report));
     if (!sys::SendMessage(channel, bytes, {}) || report.failed_step != Step::kNone) ::_exit(1);
     // Where relative paths begin; a sandbox without one begins at its root.

@@ -179,7 +179,9 @@ int EnterNamespaces(HostHandles& handles) {
   }
   handles.source_mounts = sys::UniqueFd(::open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC));
   handles.proc = sys::UniqueFd(::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!handles.source_mounts.valid() || !handles.proc.valid()) return errno;
+  handles.launcher = sys::UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  if (!handles.source_mounts.valid() || !handles.proc.valid() || !handles.launcher.valid())
+    return errno;
   if (::unshare(CLONE_NEWNS) != 0) return errno;
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return errno;
   return 0;

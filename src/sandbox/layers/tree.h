@@ -17,6 +17,7 @@ struct HostHandles {
   sys::UniqueFd source_mounts;  // the mount namespace in which sources of mounts are opened
   sys::UniqueFd own_mounts;     // the launcher's own, with the prepared tree as its root
   sys::UniqueFd proc;           // a procfs that shows the launcher and its sandboxes
+  sys::UniqueFd launcher;       // a pidfd
 };
 
 /// Moves the calling process into namespaces of its own (as root a mount namespace; as an ordinary
