@@ -100,7 +100,8 @@ int RestrictPaths(const StartParts& parts) {
 }
 
 int LoadFilter() {
-  const auto filter = seccomp::NativeToolFilter();
+  const auto filter =
+      seccomp::Filter(seccomp::kNativeMachine, SeccompProfile::kTools, seccomp::Denials::kAnswered);
   // The kernel copies the program and does not write to it.
   sock_fprog program{static_cast<unsigned short>(filter.size()),
                      const_cast<sock_filter*>(filter.data())};  // NOLINT

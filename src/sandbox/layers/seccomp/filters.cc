@@ -1,21 +1,26 @@
 #include "sandbox/layers/seccomp/filters.h"
 
+#include "base/check.h"
+
 namespace cofferdam::sandbox::seccomp {
 namespace {
+
+struct CompiledFilter {
+  Machine machine;
+  SeccompProfile profile;
+  Denials denials;
+  std::span<const sock_filter> program;
+};
+
 #include "seccomp_filters.inc"
+
 }  // namespace
 
-std::span<const sock_filter> ToolFilterX86_64() { return kToolFilterX86_64; }
-std::span<const sock_filter> ToolFilterAarch64() { return kToolFilterAarch64; }
-
-std::span<const sock_filter> NativeToolFilter() {
-#if defined(__x86_64__)
-  return ToolFilterX86_64();
-#elif defined(__aarch64__)
-  return ToolFilterAarch64();
-#else
-#error "Cofferdam's sandbox supports x86-64 and arm64"
-#endif
+std::span<const sock_filter> Filter(Machine machine, SeccompProfile profile, Denials denials) {
+  for (const CompiledFilter& filter : kFilters)
+    if (filter.machine == machine && filter.profile == profile && filter.denials == denials)
+      return filter.program;
+  CHECK(false && "there is a filter for each");
 }
 
 }  // namespace cofferdam::sandbox::seccomp

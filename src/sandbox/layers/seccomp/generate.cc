@@ -1,18 +1,36 @@
-// A build step: writes the compiled filters of every profile and architecture as C++ arrays. System
-// call numbers come from libseccomp, which knows them for architectures that this is not built on.
+// A build step: writes the compiled filters of every machine and profile, or with "names" the names
+// of system calls, as C++ arrays. Numbers and names come from libseccomp, which knows them for
+// machines that this is not built on.
 
 #include <linux/audit.h>
 #include <seccomp.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 
 #include "sandbox/layers/seccomp/compiler.h"
 
 namespace cofferdam::sandbox::seccomp {
 namespace {
+
+struct Target {
+  const char* machine;  // an enumerator of Machine
+  std::uint32_t audit_arch;
+  std::uint32_t libseccomp_arch;
+};
+constexpr Target kTargets[] = {{"kX86_64", AUDIT_ARCH_X86_64, SCMP_ARCH_X86_64},
+                               {"kArm64", AUDIT_ARCH_AARCH64, SCMP_ARCH_AARCH64}};
+
+struct Profile {
+  const char* name;  // an enumerator of SeccompProfile
+  SeccompProfile profile;
+};
+constexpr Profile kProfiles[] = {{"kTools", SeccompProfile::kTools},
+                                 {"kHarness", SeccompProfile::kHarness}};
 
 std::vector<NumberedRule> Number(const std::vector<Rule>& rules, std::uint32_t libseccomp_arch) {
   std::vector<NumberedRule> numbered;
@@ -29,22 +47,36 @@ std::vector<NumberedRule> Number(const std::vector<Rule>& rules, std::uint32_t l
   return numbered;
 }
 
-void Print(const char* name, std::uint32_t audit_arch, std::uint32_t libseccomp_arch) {
-  const std::vector<Rule> rules = ToolProfile();
-  const auto program = Compile(audit_arch, Number(rules, libseccomp_arch), Fail(ENOSYS));
-  std::printf("inline constexpr sock_filter %s[] = {\n", name);
-  for (const sock_filter& instruction : program)
+// An array, and its entry for the table of all.
+std::string PrintFilter(const Target& target, const Profile& profile, const char* denials,
+                        const std::vector<Rule>& rules, Action otherwise) {
+  const std::string name = std::string(target.machine) + (profile.name + 1) + (denials + 1);
+  std::printf("constexpr sock_filter %s[] = {\n", name.c_str());
+  for (const sock_filter& instruction :
+       Compile(target.audit_arch, Number(rules, target.libseccomp_arch), otherwise))
     std::printf("    {0x%04x, %u, %u, 0x%08x},\n", instruction.code, instruction.jt, instruction.jf,
                 instruction.k);
   std::printf("};\n");
+  return "    {Machine::" + std::string(target.machine) + ", SeccompProfile::" + profile.name +
+         ", Denials::" + denials + ", " + name + "},\n";
+}
+
+void PrintFilters() {
+  std::string table;
+  for (const Target& target : kTargets) {
+    for (const Profile& profile : kProfiles) {
+      const std::vector<Rule> rules = Policy(profile.profile);
+      table += PrintFilter(target, profile, "kAnswered", rules, Fail(ENOSYS));
+      table += PrintFilter(target, profile, "kReported", WithDenialsReported(rules), Report());
+    }
+  }
+  std::printf("constexpr CompiledFilter kFilters[] = {\n%s};\n", table.c_str());
 }
 
 }  // namespace
 }  // namespace cofferdam::sandbox::seccomp
 
 int main() {
-  using cofferdam::sandbox::seccomp::Print;
   std::printf("// Made by generate.cc from policy.cc.\n");
-  Print("kToolFilterX86_64", AUDIT_ARCH_X86_64, SCMP_ARCH_X86_64);
-  Print("kToolFilterAarch64", AUDIT_ARCH_AARCH64, SCMP_ARCH_AARCH64);
+  cofferdam::sandbox::seccomp::PrintFilters();
 }

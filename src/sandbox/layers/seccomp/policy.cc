@@ -13,6 +13,8 @@
 
 #include <cerrno>
 #include <initializer_list>
+#include <iterator>
+#include <utility>
 
 namespace cofferdam::sandbox::seccomp {
 namespace {
@@ -439,6 +441,11 @@ std::vector<std::uint32_t> AllowedPrctls() {
           0x53564d41 /* PR_SET_VMA */};
 }
 
+// The width of the caller's own vector registers on arm64, which runtimes that compile at run time
+// ask for and fix.
+constexpr std::uint32_t kVectorPrctls[] = {PR_SVE_GET_VL, PR_SVE_SET_VL, PR_SME_GET_VL,
+                                           PR_SME_SET_VL};
+
 constexpr std::uint32_t kNamespaceFlags = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |
                                           CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
                                           CLONE_NEWNET;
@@ -451,12 +458,38 @@ std::vector<std::uint32_t> InternetProtocols() {
 // As in linux/ioprio.h, which is no C++.
 constexpr std::uint32_t kIoprioWhoProcess = 1;
 
+constexpr std::uint32_t kWorkerPid = 1;
+
+// Priority, scheduling and placement of the caller. Of others only where programs name their own
+// threads by id; the worker, which has the same uid, is never theirs to slow.
+std::vector<Rule> SchedulingRules(bool of_other_threads) {
+  std::vector<Rule> rules;
+  for (const char* name :
+       {"sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler"}) {
+    if (of_other_threads)
+      rules.push_back({name, {{{{0, kAllBits, {kWorkerPid}}}, Fail(EPERM)}}, Allow()});
+    else
+      rules.push_back({name, {{{{0, kAllBits, {0}}}, Allow()}}, Fail(EPERM)});
+  }
+  // 0 for a user or a group would be everything of that user, the worker too.
+  for (const auto& [name, one_process] :
+       {std::pair{"setpriority", static_cast<std::uint32_t>(PRIO_PROCESS)},
+        std::pair{"ioprio_set", kIoprioWhoProcess}}) {
+    if (of_other_threads)
+      rules.push_back({name,
+                       {{{{1, kAllBits, {kWorkerPid}}}, Fail(EPERM)},
+                        {{{0, kAllBits, {one_process}}}, Allow()}},
+                       Fail(EPERM)});
+    else
+      rules.push_back(
+          {name, {{{{0, kAllBits, {one_process}}, {1, kAllBits, {0}}}, Allow()}}, Fail(EPERM)});
+  }
+  return rules;
+}
+
 // Calls whose arguments decide.
-std::vector<Rule> ConditionalRules() {
+std::vector<Rule> ConditionalRules(const std::vector<std::uint32_t>& prctls) {
   const Action eperm = Fail(EPERM);
-  const auto only_on_oneself = [&](const char* name, unsigned argument) {
-    return Rule{name, {{{{argument, kAllBits, {0}}}, Allow()}}, eperm};
-  };
   return {
       {"clone", {{{{0, kNamespaceFlags, {0}}}, Allow()}}, eperm},
       // Its flags lie in memory that a filter cannot read; C libraries fall back to clone.
@@ -465,7 +498,7 @@ std::vector<Rule> ConditionalRules() {
        {{{{1, kAllBits, AllowedIoctls()}}, Allow()},
         {{{1, kAllBits, {kTiocsti, kTioclinux}}}, eperm}},
        Fail(ENOTTY)},
-      {"prctl", {{{{0, kAllBits, AllowedPrctls()}}, Allow()}}, eperm},
+      {"prctl", {{{{0, kAllBits, prctls}}, Allow()}}, eperm},
       // No packet, vsock, alg, bluetooth or other family, and no raw type. Of netlink only routes,
       // which getifaddrs reads; the network namespace holds nothing but a loopback interface.
       {"socket",
@@ -480,19 +513,14 @@ std::vector<Rule> ConditionalRules() {
        Fail(EAFNOSUPPORT)},
       {"socketpair", {{{{0, kAllBits, {AF_UNIX}}}, Allow()}}, Fail(EAFNOSUPPORT)},
       {"personality", {{{{0, kAllBits, {0, kAllBits, ADDR_NO_RANDOMIZE}}}, Allow()}}, eperm},
-      only_on_oneself("prlimit64", 0),
-      only_on_oneself("sched_setaffinity", 0),
-      only_on_oneself("sched_setattr", 0),
-      only_on_oneself("sched_setparam", 0),
-      only_on_oneself("sched_setscheduler", 0),
-      // 0 for a user or a group would be everything of that user, the worker too.
-      {"setpriority", {{{{0, kAllBits, {PRIO_PROCESS}}, {1, kAllBits, {0}}}, Allow()}}, eperm},
-      {"ioprio_set", {{{{0, kAllBits, {kIoprioWhoProcess}}, {1, kAllBits, {0}}}, Allow()}}, eperm},
+      {"prlimit64", {{{{0, kAllBits, {0}}}, Allow()}}, eperm},
       // Pipes with names and plain files; devices are refused by the kernel as well.
       {"mknod", {{{{1, S_IFMT, {0, S_IFREG, S_IFIFO, S_IFSOCK}}}, Allow()}}, eperm},
       {"mknodat", {{{{2, S_IFMT, {0, S_IFREG, S_IFIFO, S_IFSOCK}}}, Allow()}}, eperm},
   };
 }
+
+bool IsDenial(Action action) { return (action & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_ERRNO; }
 
 }  // namespace
 
@@ -501,12 +529,26 @@ Action Fail(int error_number) {
   return SECCOMP_RET_ERRNO | (static_cast<Action>(error_number) & SECCOMP_RET_DATA);
 }
 Action KillProcess() { return SECCOMP_RET_KILL_PROCESS; }
+Action Report() { return SECCOMP_RET_USER_NOTIF; }
 
-std::vector<Rule> ToolProfile() {
+std::vector<Rule> Policy(SeccompProfile profile) {
+  const bool harness = profile == SeccompProfile::kHarness;
+  std::vector<std::uint32_t> prctls = AllowedPrctls();
+  if (harness) prctls.insert(prctls.end(), std::begin(kVectorPrctls), std::end(kVectorPrctls));
   std::vector<Rule> rules;
   for (const char* name : kAllowed) rules.push_back({name, {}, Allow()});
   for (const char* name : kRefused) rules.push_back({name, {}, Fail(EPERM)});
-  for (Rule& rule : ConditionalRules()) rules.push_back(std::move(rule));
+  for (Rule& rule : ConditionalRules(prctls)) rules.push_back(std::move(rule));
+  for (Rule& rule : SchedulingRules(harness)) rules.push_back(std::move(rule));
+  return rules;
+}
+
+std::vector<Rule> WithDenialsReported(std::vector<Rule> rules) {
+  for (Rule& rule : rules) {
+    if (IsDenial(rule.action)) rule.action = Report();
+    for (Check& check : rule.checks)
+      if (IsDenial(check.action)) check.action = Report();
+  }
   return rules;
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "sandbox/layers/seccomp/profile.h"
+
 namespace cofferdam::sandbox::seccomp {
 
 /// A SECCOMP_RET_* value.
@@ -14,6 +16,8 @@ using Action = std::uint32_t;
 Action Allow();
 Action Fail(int error_number);
 Action KillProcess();
+/// Asks the listener, without which the call fails with ENOSYS.
+Action Report();
 
 /// Holds when (argument & mask) is one of `values`. Only the low 32 bits are compared: the kernel
 /// reads no more of the arguments that stand in this policy.
@@ -36,7 +40,10 @@ struct Rule {
   Action action;
 };
 
-/// The profile under which tools run: every rule once, in no order.
-std::vector<Rule> ToolProfile();
+/// Every rule of a profile once, in no order.
+std::vector<Rule> Policy(SeccompProfile profile);
+
+/// The same rules, but what failed is reported. What was allowed or killed stays so.
+std::vector<Rule> WithDenialsReported(std::vector<Rule> rules);
 
 }  // namespace cofferdam::sandbox::seccomp

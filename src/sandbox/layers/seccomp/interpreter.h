@@ -1,5 +1,5 @@
-// Runs a filter as the kernel would, so that its bytes are tested without being installed, also for
-// calls and architectures that this machine does not have.
+// What a filter answers, found by running its instructions as the kernel does: how the host answers
+// for a filter whose denials come to it, and how tests read bytes that they cannot install.
 #pragma once
 
 #include <linux/filter.h>
@@ -13,7 +13,8 @@
 
 namespace cofferdam::sandbox::seccomp {
 
-/// The SECCOMP_RET_* value for `data`. CHECKs what the kernel's verifier would refuse.
+/// The SECCOMP_RET_* value for `data`, whatever that is. CHECKs that the program is one that the
+/// compiler emits and the kernel would take.
 inline std::uint32_t Interpret(std::span<const sock_filter> program, const seccomp_data& data) {
   std::uint32_t accumulator = 0;
   for (std::size_t at = 0; at < program.size(); ++at) {
@@ -34,6 +35,9 @@ inline std::uint32_t Interpret(std::span<const sock_filter> program, const secco
         break;
       case BPF_JMP | BPF_JGE | BPF_K:
         at += accumulator >= instruction.k ? instruction.jt : instruction.jf;
+        break;
+      case BPF_JMP | BPF_JGT | BPF_K:
+        at += accumulator > instruction.k ? instruction.jt : instruction.jf;
         break;
       case BPF_RET | BPF_K:
         return instruction.k;
