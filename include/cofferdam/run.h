@@ -9,6 +9,7 @@
 #include <string>
 #include <variant>
 
+#include <cofferdam/denied_calls.h>
 #include <cofferdam/error.h>
 #include <cofferdam/settings.h>
 
@@ -74,6 +75,8 @@ struct RunResult {
   std::int64_t turns = 0;
   /// How long the sandbox took to be ready; nothing when none was needed.
   std::optional<double> sandbox_ready_ms = {};
+  /// Empty unless it was asked for.
+  DeniedCalls denied_calls = {};
   /// The folder of the run, with its record events.jsonl, and the hash of the record's last event.
   std::string folder = {};
   std::string record_head = {};
@@ -88,6 +91,9 @@ struct RunOptions {
   Settings settings = {};
   /// For the provider "scripted": the script's path; empty takes the one that is built in.
   std::string script = {};
+  /// Lists what seccomp refuses: RunResult::denied_calls, and an event in the record. Each refused
+  /// call then costs a way to this process and back.
+  bool audit_syscalls = false;
   /// Called for every event, on the run's own thread, one after the other. Must not block for long
   /// and must neither throw, nor call Wait, nor delete the run's workspace.
   std::function<void(const RunEvent&)> on_event = {};

@@ -52,6 +52,9 @@ struct Settings {
   std::optional<std::int64_t> memory_mib = {};
   std::optional<std::int64_t> max_processes = {};
   std::optional<std::int64_t> cpu_percent = {};
+  /// Which system calls a sandbox allows: "tools", or "harness" for whole agent programs and
+  /// browsers (docs/configuration.md).
+  std::optional<std::string> seccomp_profile = {};
   /// Added to those of the wider settings.
   std::vector<Mount> mounts = {};
   /// Layers of the sandbox that a run may go without; each use is in the run's record. Added to

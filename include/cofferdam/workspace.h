@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <cofferdam/denied_calls.h>
 #include <cofferdam/error.h>
 #include <cofferdam/run.h>
 #include <cofferdam/settings.h>
@@ -29,6 +30,9 @@ struct ExecOptions {
   /// Zero is no limit.
   std::chrono::milliseconds timeout{0};
   Settings settings = {};
+  /// Lists what seccomp refuses: ExecOutcome::denied_calls. Each refused call then costs a way to
+  /// this process and back.
+  bool audit_syscalls = false;
 };
 
 struct ExecOutcome {
@@ -41,6 +45,8 @@ struct ExecOutcome {
   bool out_of_processes = false;
   double milliseconds = 0;
   double sandbox_ready_ms = 0;
+  /// Empty unless it was asked for.
+  DeniedCalls denied_calls = {};
 };
 
 /// Output as it comes, on the calling thread.

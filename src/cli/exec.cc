@@ -20,23 +20,26 @@ struct ExecFlags {
   ExecOptions options = {};
 };
 
-json::Json ToJson(const ExecOutcome& outcome) {
-  return {{"event", "exit"},
-          {"exit_code", outcome.exit_code},
-          {"signal", outcome.signal},
-          {"timed_out", outcome.timed_out},
-          {"cancelled", outcome.cancelled},
-          {"out_of_memory", outcome.out_of_memory},
-          {"out_of_processes", outcome.out_of_processes},
-          {"milliseconds", outcome.milliseconds},
-          {"sandbox_ready_ms", outcome.sandbox_ready_ms}};
+json::Json ToJson(const ExecOptions& options, const ExecOutcome& outcome) {
+  json::Json object = {{"event", "exit"},
+                       {"exit_code", outcome.exit_code},
+                       {"signal", outcome.signal},
+                       {"timed_out", outcome.timed_out},
+                       {"cancelled", outcome.cancelled},
+                       {"out_of_memory", outcome.out_of_memory},
+                       {"out_of_processes", outcome.out_of_processes},
+                       {"milliseconds", outcome.milliseconds},
+                       {"sandbox_ready_ms", outcome.sandbox_ready_ms}};
+  if (options.audit_syscalls) object["denied_calls"] = cli::ToJson(outcome.denied_calls);
+  return object;
 }
 
-void Explain(const ExecOutcome& outcome) {
+void Explain(const ExecOptions& options, const ExecOutcome& outcome) {
   const auto say = [](const char* text) { static_cast<void>(sys::WriteAll(STDERR_FILENO, text)); };
   if (outcome.timed_out) say("cofferdam: killed at its timeout\n");
   if (outcome.out_of_memory) say("cofferdam: the sandbox ran out of memory\n");
   if (outcome.out_of_processes) say("cofferdam: the sandbox's process limit was reached\n");
+  if (options.audit_syscalls) PrintDeniedCalls(outcome.denied_calls);
 }
 
 Result<int> Exec(const Program& program, ExecFlags& flags) {
@@ -53,9 +56,9 @@ Result<int> Exec(const Program& program, ExecFlags& flags) {
   };
   ASSIGN_OR_RETURN(const ExecOutcome outcome, workspace.Exec(flags.options, sink, program.stop));
   if (program.json)
-    PrintJson(ToJson(outcome));
+    PrintJson(ToJson(flags.options, outcome));
   else
-    Explain(outcome);
+    Explain(flags.options, outcome);
   RETURN_IF_ERROR(written);
   return outcome.cancelled ? kExitCancelled : outcome.exit_code;
 }
@@ -68,6 +71,7 @@ void AddExecCommand(CLI::App& app, Program& program) {
   const auto flags = std::make_shared<ExecFlags>();
   AddWorkspaceFlag(*command, flags->workspace);
   command->add_flag("-i,--stdin", flags->take_stdin, "Give it what comes on standard input");
+  AddAuditFlag(*command, flags->options.audit_syscalls);
   AddSandboxFlags(*command, flags->options.settings);
   command->add_option("command", flags->options.argv, "The command, after --")->required();
   command->callback(

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <cstdio>
+#include <iomanip>
 #include <iostream>
 
 #include "base/error.h"
@@ -98,6 +99,11 @@ void AddSettingFlags(CLI::App& command, Settings& settings) {
     AddSettingFlag(command, settings, key);
 }
 
+void AddAuditFlag(CLI::App& command, bool& audit_syscalls) {
+  command.add_flag("--audit-syscalls", audit_syscalls,
+                   "List the system calls that seccomp refused");
+}
+
 void AddSandboxFlags(CLI::App& command, Settings& settings) {
   for (const platform::SettingKey& key : platform::SettingTable())
     if (key.of_sandbox) AddSettingFlag(command, settings, key);
@@ -110,6 +116,31 @@ void PrintJson(const json::Json& value) {
 
 json::Json ToJson(const Error& error) {
   return {{"code", ErrorCodeName(error.code)}, {"message", error.message}, {"hint", error.hint}};
+}
+
+json::Json ToJson(const DeniedCalls& denied) {
+  json::Json calls = json::Json::array();
+  for (const DeniedCall& call : denied.calls)
+    calls.push_back({{"syscall", call.syscall},
+                     {"call", call.call},
+                     {"answer", call.answer},
+                     {"count", call.count}});
+  return {{"calls", std::move(calls)}, {"others", denied.others}};
+}
+
+void PrintDeniedCalls(const DeniedCalls& denied) {
+  if (denied.calls.empty()) {
+    std::cerr << "cofferdam: seccomp refused no system call\n";
+    return;
+  }
+  std::cerr << "cofferdam: seccomp refused:\n"
+            << std::setw(10) << "count" << "  " << std::setw(16) << std::left << "answer"
+            << "call\n";
+  for (const DeniedCall& call : denied.calls)
+    std::cerr << std::setw(10) << std::right << call.count << "  " << std::setw(16) << std::left
+              << call.answer << call.call << '\n';
+  if (denied.others > 0)
+    std::cerr << std::setw(10) << std::right << denied.others << "  of other kinds\n";
 }
 
 void PrintError(const Program& program, const Error& error) {

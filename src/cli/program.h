@@ -11,6 +11,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <cofferdam/denied_calls.h>
 #include <cofferdam/platform.h>
 
 #include "base/error.h"
@@ -43,6 +44,8 @@ void AddWorkspaceFlag(CLI::App& command, std::string& workspace);
 void AddSettingFlags(CLI::App& command, Settings& settings);
 /// The same for those settings that matter without an agent.
 void AddSandboxFlags(CLI::App& command, Settings& settings);
+/// Adds --audit-syscalls.
+void AddAuditFlag(CLI::App& command, bool& audit_syscalls);
 
 /// A line of JSON on standard output.
 void PrintJson(const json::Json& value);
@@ -50,6 +53,10 @@ void PrintJson(const json::Json& value);
 /// An error on standard error, or, with --json, as {"error": {code, message, hint}} on standard
 /// output.
 void PrintError(const Program& program, const Error& error);
+
+/// What an audit found: for JSON, and as a table on standard error.
+json::Json ToJson(const DeniedCalls& denied);
+void PrintDeniedCalls(const DeniedCalls& denied);
 
 /// {code, message, hint}
 json::Json ToJson(const Error& error);

@@ -26,7 +26,7 @@ json::Json ToJson(const RunUsage& usage) {
           {"cache_write_tokens", usage.cache_write_tokens}};
 }
 
-json::Json ToJson(const RunResult& result) {
+json::Json ToJson(const RunResult& result, bool audit_syscalls) {
   json::Json object = {{"event", "result"},
                        {"run", result.run_id},
                        {"session", result.session},
@@ -37,6 +37,7 @@ json::Json ToJson(const RunResult& result) {
                        {"folder", result.folder},
                        {"record_head", result.record_head}};
   if (result.sandbox_ready_ms) object["sandbox_ready_ms"] = *result.sandbox_ready_ms;
+  if (audit_syscalls) object["denied_calls"] = cli::ToJson(result.denied_calls);
   if (result.error) object["error"] = cli::ToJson(*result.error);
   return object;
 }
@@ -44,6 +45,8 @@ json::Json ToJson(const RunResult& result) {
 /// Says a run's events as lines of JSON.
 class JsonView {
  public:
+  explicit JsonView(bool audit_syscalls) : audit_syscalls_(audit_syscalls) {}
+
   void operator()(const TextEvent& event) const { Print("text", {{"text", event.text}}); }
   void operator()(const ThinkingEvent& event) const { Print("thinking", {{"text", event.text}}); }
   void operator()(const SandboxReadyEvent& event) const {
@@ -62,19 +65,23 @@ class JsonView {
                          {"content", event.content},
                          {"milliseconds", event.milliseconds}});
   }
-  static void End(const RunResult& result) { PrintJson(ToJson(result)); }
+  void End(const RunResult& result) const { PrintJson(ToJson(result, audit_syscalls_)); }
 
  private:
   static void Print(const char* name, json::Json fields) {
     fields["event"] = name;
     PrintJson(fields);
   }
+
+  bool audit_syscalls_;
 };
 
 /// Shows a run to a person: the agent's words on standard output as they come, everything else on
 /// standard error, one line for each tool.
 class PersonView {
  public:
+  explicit PersonView(bool audit_syscalls) : audit_syscalls_(audit_syscalls) {}
+
   void operator()(const TextEvent& event) {
     const std::string text = to_terminal_ ? ForTerminal(event.text) : event.text;
     std::cout << text << std::flush;
@@ -101,6 +108,7 @@ class PersonView {
               << result.usage.input_tokens + result.usage.cache_read_tokens +
                      result.usage.cache_write_tokens
               << " tokens in, " << result.usage.output_tokens << " out\n";
+    if (audit_syscalls_) PrintDeniedCalls(result.denied_calls);
   }
 
  private:
@@ -109,6 +117,7 @@ class PersonView {
     line_is_open_ = false;
   }
 
+  bool audit_syscalls_;
   const bool to_terminal_ = ::isatty(STDOUT_FILENO) == 1;
   bool line_is_open_ = false;
   std::map<std::string, std::string> arguments_;
@@ -126,7 +135,8 @@ Result<int> RunAgent(const Program& program, const RunFlags& flags) {
   ASSIGN_OR_RETURN(Workspace workspace, OpenWorkspace(program, flags.workspace));
   ASSIGN_OR_RETURN(const auto run, workspace.Run(flags.options));
   const std::stop_callback cancel(program.stop, [&run] { run->Cancel(); });
-  const RunResult& result = program.json ? Watch(*run, JsonView()) : Watch(*run, PersonView());
+  const RunResult& result = program.json ? Watch(*run, JsonView(flags.options.audit_syscalls))
+                                         : Watch(*run, PersonView(flags.options.audit_syscalls));
   if (!result.error) return kExitOk;
   // With --json the result has said it.
   if (!program.json) PrintError(program, *result.error);
@@ -144,6 +154,7 @@ void AddRunCommand(CLI::App& app, Program& program) {
                       "Go on in this session, or begin one of this name; without it a new one");
   command->add_option("--script", flags->options.script,
                       "What the provider 'scripted' plays (docs/scripted-provider.md)");
+  AddAuditFlag(*command, flags->options.audit_syscalls);
   AddSettingFlags(*command, flags->options.settings);
   AddRunVerifyCommand(*command, program);
   command->callback([command, flags, &program] {

@@ -81,6 +81,14 @@ Result<sandbox::SandboxSpec> SandboxSpecFor(const Settings& settings, const std:
     spec.mounts.push_back({mount.source, mount.destination, mount.writable});
   }
   spec.limits = LimitsFor(settings);
+  if (settings.seccomp_profile) {
+    const auto profile = sandbox::SeccompProfileFromName(*settings.seccomp_profile);
+    if (!profile)
+      return Err(ErrorCode::kInvalidArgument,
+                 "there is no seccomp profile '" + *settings.seccomp_profile + "'",
+                 "tools or harness");
+    spec.seccomp_profile = *profile;
+  }
   ASSIGN_OR_RETURN(spec.allow_missing, LayersOf(settings.allow_missing));
   return spec;
 }

@@ -62,6 +62,7 @@ TEST(SandboxSpecFor, LimitsMountsAndLayersAreTheSettings) {
   const auto spec = SandboxSpecFor({.memory_mib = 64,
                                     .max_processes = 7,
                                     .cpu_percent = 150,
+                                    .seccomp_profile = "harness",
                                     .mounts = {{temp / "data", "/mnt/data", true}},
                                     .allow_missing = {"landlock", "cgroup"}},
                                    "/state/workspaces/alice", "/state");
@@ -74,6 +75,7 @@ TEST(SandboxSpecFor, LimitsMountsAndLayersAreTheSettings) {
   EXPECT_EQ(spec->mounts[0].target, "/workspace");
   EXPECT_EQ(spec->mounts[2].target, "/mnt/data");
   EXPECT_TRUE(spec->mounts[2].writable);
+  EXPECT_EQ(spec->seccomp_profile, sandbox::SeccompProfile::kHarness);
   EXPECT_TRUE(spec->allow_missing.Has(sandbox::Layer::kCgroup));
   EXPECT_FALSE(spec->allow_missing.Has(sandbox::Layer::kSeccomp));
 }
@@ -86,6 +88,7 @@ TEST(SandboxSpecFor, RefusesWhatASandboxMustNotHave) {
   EXPECT_EQ(code({.mounts = {{"/root", "/mnt/x"}}}), ErrorCode::kMountRefused);
   EXPECT_EQ(code({.mounts = {{"/state/workspaces/bob", "/mnt/x"}}}), ErrorCode::kMountRefused);
   EXPECT_EQ(code({.mounts = {{"/opt", "/etc"}}}), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code({.seccomp_profile = "none"}), ErrorCode::kInvalidArgument);
   EXPECT_EQ(code({.allow_missing = {"nonsense"}}), ErrorCode::kInvalidArgument);
   EXPECT_EQ(code({.allow_missing = {"root"}}), ErrorCode::kInvalidArgument);
 }

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/id.h"
 #include "base/utf8.h"
+#include "platform/denied_calls.h"
 #include "platform/effective.h"
 #include "platform/run_state.h"
 #include "sessions/session.h"
@@ -100,6 +101,7 @@ Status Run::State::Prepare() {
                    platform::SandboxSpecFor(settings_, workspace_->path(),
                                             workspace_->platform().directory().path()));
   sandbox_spec_.id = id();
+  sandbox_spec_.audit_syscalls = options_.audit_syscalls;
   ASSIGN_OR_RETURN(provider_, workspace_->platform().MakeProvider(settings_, options_.script));
   return {};
 }
@@ -129,7 +131,10 @@ Status Run::State::MakeRecord() {
 void Run::State::Execute() {
   const auto start = SteadyClock::now();
   agent::LoopResult loop = Work();
-  if (sandbox_ != nullptr) sandbox_->Kill();
+  if (sandbox_ != nullptr) {
+    sandbox_->Kill();
+    result_.denied_calls = platform::PublicDeniedCalls(sandbox_->denied_calls());
+  }
   Finish(std::move(loop), MillisSince(start));
   events_.Close();
   place_.reset();
@@ -202,13 +207,17 @@ void Run::State::Finish(agent::LoopResult loop, std::chrono::milliseconds durati
   result_.turns = loop.model_calls;
   result_.error = std::move(loop.error);
   result_.outcome = OutcomeOf(result_.error);
-  const auto ended = record_->Append(record::RunEnded(
+  std::vector<record::NewEvent> events;
+  if (options_.audit_syscalls && sandbox_ != nullptr)
+    events.push_back(platform::DeniedCallsEvent(id(), result_.denied_calls));
+  events.push_back(record::RunEnded(
       {.outcome = RunOutcomeName(result_.outcome),
        .usage = {result_.usage.input_tokens, result_.usage.output_tokens,
                  result_.usage.cache_read_tokens, result_.usage.cache_write_tokens},
        .model_calls = loop.model_calls,
        .tool_calls = loop.tool_calls,
        .milliseconds = duration.count()}));
+  const auto ended = record_->AppendGroup(std::move(events));
   // A run whose end is not on record has not completed, whatever the agent said.
   if (!ended && !result_.error) {
     result_.error = ended.error().With("writing the record");

@@ -45,6 +45,9 @@ constexpr std::array kTable = {
                NumberKey{&Settings::cpu_percent, 0, 100 * 4096}},
     SettingKey{"mounts", "SRC:/mnt/NAME[:rw]: shows a place of the host in the sandbox", kOfSandbox,
                MountsKey{&Settings::mounts}},
+    SettingKey{"seccomp_profile",
+               "System calls of the sandbox: tools, or harness for agent programs", kOfSandbox,
+               TextKey{&Settings::seccomp_profile}},
     SettingKey{"allow_missing", "A layer of the sandbox that may be missing", kOfSandbox,
                NamesKey{&Settings::allow_missing}},
 };

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/id.h"
+#include "platform/denied_calls.h"
 #include "platform/directory_lock.h"
 #include "platform/effective.h"
 #include "platform/platform_state.h"
@@ -101,6 +102,7 @@ Result<ExecOutcome> Workspace::Exec(const ExecOptions& options, const ExecSink& 
   ASSIGN_OR_RETURN(sandbox::SandboxSpec spec,
                    platform::SandboxSpecFor(settings, state_->path(), platform.directory().path()));
   spec.id = NewId(platform.clock());
+  spec.audit_syscalls = options.audit_syscalls;
   ASSIGN_OR_RETURN(const auto alive, platform::DirectoryLock::TryShared(state_->folder()));
   const auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(sandbox::Launcher * launcher, platform.Launcher());
@@ -120,7 +122,8 @@ Result<ExecOutcome> Workspace::Exec(const ExecOptions& options, const ExecSink& 
                      .out_of_memory = result.out_of_memory,
                      .out_of_processes = result.out_of_processes,
                      .milliseconds = Millis(result.duration),
-                     .sandbox_ready_ms = ready};
+                     .sandbox_ready_ms = ready,
+                     .denied_calls = platform::PublicDeniedCalls(sandbox->denied_calls())};
 }
 
 Result<std::vector<SessionInfo>> Workspace::Sessions() const {

@@ -47,6 +47,18 @@ NewEvent SandboxVerified(std::string_view sandbox, const std::vector<SeenLayer>&
   return Make(kSandboxVerified, {{"sandbox", sandbox}, {"layers", std::move(list)}});
 }
 
+NewEvent SandboxDeniedCalls(std::string_view sandbox, const std::vector<DeniedCall>& calls,
+                            std::uint64_t others) {
+  Json list = Json::array();
+  for (const DeniedCall& denied : calls)
+    list.push_back({{"syscall", denied.syscall},
+                    {"call", denied.call},
+                    {"answer", denied.answer},
+                    {"count", denied.count}});
+  return Make(kSandboxDeniedCalls,
+              {{"sandbox", sandbox}, {"calls", std::move(list)}, {"others", others}});
+}
+
 NewEvent ModelCalled(const ModelCall& call) {
   return Make(kModelCalled, {{"provider", call.provider},
                              {"model", call.model},

@@ -21,6 +21,7 @@ namespace cofferdam::record {
 inline constexpr std::string_view kRunStarted = "run.started";
 inline constexpr std::string_view kSandboxMade = "sandbox.made";
 inline constexpr std::string_view kSandboxVerified = "sandbox.verified";
+inline constexpr std::string_view kSandboxDeniedCalls = "sandbox.denied_calls";
 inline constexpr std::string_view kModelCalled = "model.called";
 inline constexpr std::string_view kToolStarted = "tool.started";
 inline constexpr std::string_view kToolEnded = "tool.ended";
@@ -57,6 +58,17 @@ struct SeenLayer {
   std::string detail;
 };
 NewEvent SandboxVerified(std::string_view sandbox, const std::vector<SeenLayer>& layers);
+
+/// One kind of system call that seccomp refused in an audited sandbox.
+struct DeniedCall {
+  std::string syscall;
+  std::string call;  // with the arguments that decided
+  std::string answer;
+  std::uint64_t count = 0;
+};
+/// `others` counts the calls of kinds that are not in `calls`.
+NewEvent SandboxDeniedCalls(std::string_view sandbox, const std::vector<DeniedCall>& calls,
+                            std::uint64_t others);
 
 struct ModelCall {
   std::string provider;

@@ -45,6 +45,16 @@ TEST(Events, NameTheLayersOfASandbox) {
   EXPECT_EQ(SandboxVerified("s1", {}).data["layers"], Json::array());
 }
 
+TEST(Events, ListWhatSeccompRefused) {
+  EXPECT_EQ(SandboxDeniedCalls("s1", {{"ioctl", "ioctl(_, 0x5412)", "EPERM", 3}}, 7).data,
+            (Json{{"sandbox", "s1"},
+                  {"calls", Json::array({{{"syscall", "ioctl"},
+                                          {"call", "ioctl(_, 0x5412)"},
+                                          {"answer", "EPERM"},
+                                          {"count", 3}}})},
+                  {"others", 7}}));
+}
+
 TEST(Events, HoldTheExactPathOfAFileAlsoWhenItIsNotText) {
   const FileState state{.sha256 = std::string(kSha256OfAbc), .size = 3};
   EXPECT_EQ(FileChanged("a/ä", std::nullopt, state).data,

@@ -7,6 +7,9 @@
 #include <array>
 #include <cerrno>
 #include <span>
+#include <utility>
+
+#include "sys/message.h"
 
 namespace cofferdam::sandbox {
 namespace {
@@ -62,6 +65,16 @@ Status ControlChannel::ReadSome() {
   if (decoder_.pending_bytes() > kMaxPendingBytes)
     return Err(ErrorCode::kProtocol, "the worker sends without an end and takes nothing");
   return decoder_.Feed({buffer.data(), static_cast<std::size_t>(size)});
+}
+
+Result<sys::UniqueFd> ControlChannel::ReceiveListener(Deadline deadline) {
+  RETURN_IF_ERROR(Wait(false, deadline, {}));
+  char byte = 0;
+  ASSIGN_OR_RETURN(sys::ReceivedMessage message, sys::ReceiveMessage(socket_.get(), {&byte, 1}));
+  if (message.size == 0) return Lost();
+  if (byte != kListenerMessage || message.fds.size() > 1)
+    return Err(ErrorCode::kProtocol, "the start code handed over something else");
+  return message.fds.empty() ? sys::UniqueFd() : std::move(message.fds[0]);
 }
 
 Result<StartReport> ControlChannel::ReceiveStartReport(Deadline deadline) {

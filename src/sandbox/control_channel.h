@@ -21,6 +21,10 @@ class ControlChannel {
   /// `socket` is the host's end of the stream.
   static Result<ControlChannel> Over(sys::UniqueFd socket);
 
+  /// The listener of an audited sandbox's filter; an invalid one where there is no filter. Only as
+  /// the first call.
+  Result<sys::UniqueFd> ReceiveListener(Deadline deadline);
+
   /// The report with which the start code opens the stream. Only before any Receive.
   Result<StartReport> ReceiveStartReport(Deadline deadline);
 

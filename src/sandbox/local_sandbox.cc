@@ -120,6 +120,8 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
   parts.request.optional_layers = optional.bits();
   parts.request.outer_uid = identity.uid;
   parts.request.outer_gid = identity.gid;
+  parts.request.seccomp_profile = spec.seccomp_profile;
+  parts.request.audit_syscalls = spec.audit_syscalls ? 1 : 0;
   SetLimits(spec.limits, parts.request);
   std::strncpy(parts.request.hostname, spec.hostname.c_str(), sizeof(parts.request.hostname) - 1);
 
@@ -135,7 +137,7 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
   sandbox->pid_ = launched.reply.pid;
   times.launch = MicrosSince(clock);
 
-  const auto received = sandbox->client_.ReceiveStartReport(deadline);
+  const auto received = sandbox->ReceiveStartReport(deadline);
   if (!received) return std::unexpected(sandbox->Failed(received.error()));
   const StartReport& report = *received;
   if (report.failed_step != Step::kNone)
@@ -158,6 +160,21 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
   times.step_done_nanos = std::to_array(report.step_done_nanos);
   sandbox->times_ = times;
   return sandbox;
+}
+
+// In an audited sandbox the start code's probes wait for the audit, which has to serve by then.
+Result<StartReport> LocalSandbox::ReceiveStartReport(Deadline deadline) {
+  if (!spec_.audit_syscalls) return client_.ReceiveStartReport(deadline);
+  ASSIGN_OR_RETURN(sys::UniqueFd listener, client_.ReceiveListener(deadline));
+  const bool has_filter = listener.valid();
+  if (has_filter) {
+    ASSIGN_OR_RETURN(audit_, SyscallAudit::Start(std::move(listener), spec_.seccomp_profile));
+  }
+  ASSIGN_OR_RETURN(const StartReport report, client_.ReceiveStartReport(deadline));
+  if (report.failed_step == Step::kNone && !has_filter)
+    return Err(ErrorCode::kUnsupported, "without seccomp no system calls can be audited");
+  if (has_filter) audit_->Forget();
+  return report;
 }
 
 LocalSandbox::~LocalSandbox() { Kill(); }

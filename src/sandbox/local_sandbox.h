@@ -15,6 +15,7 @@
 #include "sandbox/sandbox.h"
 #include "sandbox/search_results.h"
 #include "sandbox/spec.h"
+#include "sandbox/syscall_audit.h"
 
 namespace cofferdam::sandbox {
 
@@ -51,6 +52,10 @@ class LocalSandbox final : public Sandbox {
   /// The worker's pid on the host.
   pid_t worker_pid() const { return pid_; }
 
+  /// What seccomp refused until now; nothing without SandboxSpec::audit_syscalls. Safe from any
+  /// thread, also after Kill.
+  DeniedCalls denied_calls() const { return audit_ ? audit_->Denied() : DeniedCalls(); }
+
   /// A worker that does not answer in time is taken for lost.
   Status Ping(Deadline deadline) override;
   Result<ExecResult> Exec(const ExecRequest& request, const OutputSink& sink,
@@ -73,6 +78,7 @@ class LocalSandbox final : public Sandbox {
  private:
   LocalSandbox(Launcher& launcher, SandboxSpec spec, ControlChannel channel)
       : launcher_(launcher), spec_(std::move(spec)), client_(std::move(channel)) {}
+  Result<StartReport> ReceiveStartReport(Deadline deadline);
   Result<protocol::v1::OpExit> RunOperation(protocol::v1::OpStart start, std::string_view input,
                                             const OperationClient::DataSink& sink,
                                             std::optional<std::chrono::milliseconds> patience,
@@ -91,6 +97,7 @@ class LocalSandbox final : public Sandbox {
   pid_t pid_ = -1;
   std::vector<LayerEvidence> layers_;
   StartTimes times_;
+  std::unique_ptr<SyscallAudit> audit_;
 
   std::mutex operations_;  // held for a whole operation; guards what follows
   OperationClient client_;

@@ -6,9 +6,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <sstream>
-
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -79,6 +80,29 @@ TEST_F(LocalSandboxTest, ShowsEveryLayerInForceBeforeTheFirstOperation) {
   ASSERT_EQ(sandbox->layers().size(), static_cast<std::size_t>(kLayerCount));
   for (const LayerEvidence& layer : sandbox->layers())
     EXPECT_NE(layer.how, "missing") << layer.layer;
+}
+
+TEST_F(LocalSandboxTest, AuditedTellsWhatSeccompRefusedAndRefusesItAlike) {
+  const auto plain = Make();
+  spec_.id += "-audited";
+  spec_.audit_syscalls = true;
+  const auto audited = Make();
+  ASSERT_NE(plain, nullptr);
+  ASSERT_NE(audited, nullptr);
+  EXPECT_TRUE(audited->denied_calls().calls.empty()) << "the start code's probes are not counted";
+  constexpr char kLine[] = "unshare --user true; unshare --user true; echo $?";
+  const Run as_plain = Shell(*plain, kLine);
+  const Run as_audited = Shell(*audited, kLine);
+  ASSERT_TRUE(as_audited.result) << as_audited.result.error().ToString();
+  EXPECT_EQ(as_audited.out, as_plain.out);
+  EXPECT_EQ(as_audited.err, as_plain.err);
+  audited->Kill();
+  const DeniedCalls denied = audited->denied_calls();
+  const auto unshare = std::ranges::find(denied.calls, "unshare", &DeniedCall::syscall);
+  ASSERT_NE(unshare, denied.calls.end());
+  EXPECT_EQ(unshare->count, 2U);
+  EXPECT_EQ(unshare->error_number, EPERM);
+  EXPECT_TRUE(plain->denied_calls().calls.empty());
 }
 
 TEST_F(LocalSandboxTest, RunsACommandAndKeepsItsStreamsApart) {

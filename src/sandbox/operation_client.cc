@@ -131,6 +131,12 @@ std::unexpected<Error> OperationClient::Misfit(const char* what) {
   return Broken({ErrorCode::kProtocol, what, {}, 0});
 }
 
+Result<sys::UniqueFd> OperationClient::ReceiveListener(Deadline deadline) {
+  auto listener = channel_.ReceiveListener(deadline);
+  if (!listener) return Broken(listener.error());
+  return listener;
+}
+
 Result<StartReport> OperationClient::ReceiveStartReport(Deadline deadline) {
   auto report = channel_.ReceiveStartReport(deadline);
   if (!report) return Broken(report.error());

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "protocol/control.pb.h"
 #include "sandbox/control_channel.h"
+#include "sys/fd.h"
 
 namespace cofferdam::sandbox {
 
@@ -39,6 +40,10 @@ class OperationClient {
   /// worker said something that does not fit, or it did not answer in time. An error without it is
   /// the worker's answer.
   bool broken() const { return broken_; }
+
+  /// The listener of an audited sandbox's filter; an invalid one where there is no filter. Only as
+  /// the first call.
+  Result<sys::UniqueFd> ReceiveListener(Deadline deadline);
 
   /// The report with which the start code opens the stream. Only as the first call.
   Result<StartReport> ReceiveStartReport(Deadline deadline);

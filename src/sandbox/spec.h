@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "sandbox/layers/layer.h"
+#include "sandbox/layers/seccomp/profile.h"
 
 namespace cofferdam::sandbox {
 
@@ -65,6 +66,10 @@ struct SandboxSpec {
   LayerSet allow_missing = {};
   /// Landlock may be missing where the kernel does not offer it, unless it stands here.
   LayerSet require = {};
+  SeccompProfile seccomp_profile = SeccompProfile::kTools;
+  /// The host hears of every call that seccomp refuses and gives its answer (syscall_audit.h). For
+  /// finding out what a program needs: a refused call costs a way to the host and back.
+  bool audit_syscalls = false;
   std::string hostname = "sandbox";
   /// Added to every command's environment.
   std::vector<std::pair<std::string, std::string>> environment = {};

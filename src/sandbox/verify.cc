@@ -183,7 +183,15 @@ class Verifier {
     if (input_.report.seccomp_probe_errno != EPERM)
       return Not(Layer::kSeccomp,
                  "a refused call gave errno " + std::to_string(input_.report.seccomp_probe_errno));
-    return Probed(Layer::kSeccomp, "Seccomp: 2, and a call was refused");
+    const SeccompProfile profile = input_.request.seccomp_profile;
+    const int wanted = profile == SeccompProfile::kTools ? EPERM : EINVAL;
+    if (input_.report.seccomp_profile_errno != wanted)
+      return Not(Layer::kSeccomp, "a call that tells the profiles apart gave errno " +
+                                      std::to_string(input_.report.seccomp_profile_errno));
+    return Probed(Layer::kSeccomp, "Seccomp: 2, profile " +
+                                       std::string(SeccompProfileName(profile)) +
+                                       ", calls were refused" +
+                                       (input_.request.audit_syscalls != 0 ? ", audited" : ""));
   }
 
   // The kernel gives the files of an undumpable process to the superuser.

@@ -1,8 +1,10 @@
 #include "sandbox/verify.h"
 
+#include <algorithm>
+#include <cerrno>
 #include <cstring>
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include "sandbox/local_sandbox.h"
 #include "sandbox/testing/test_control.h"
@@ -61,6 +63,52 @@ TEST(StatusField, FindsAFieldByItsWholeName) {
   EXPECT_EQ(StatusField(kStatus, "Seccomp"), "2");
   EXPECT_EQ(StatusField(kStatus, "Groups"), "");
   EXPECT_EQ(StatusField(kStatus, "Sec"), "");
+}
+
+class SeccompEvidence : public testing::Test {
+ protected:
+  static Result<std::unique_ptr<LocalSandbox>> Make(Launcher& launcher, SeccompProfile profile) {
+    SandboxSpec spec;
+    spec.id = "profile";
+    spec.seccomp_profile = profile;
+    if (!launcher.cgroups()) spec.allow_missing = LayerSet().With(Layer::kCgroup);
+    return LocalSandbox::Create(launcher, spec, Deadline::Never());
+  }
+};
+
+TEST_F(SeccompEvidence, NamesTheProfileInForce) {
+  auto launcher = Launcher::Start();
+  ASSERT_TRUE(launcher) << launcher.error().ToString();
+  for (const auto profile : {SeccompProfile::kTools, SeccompProfile::kHarness}) {
+    const auto sandbox = Make(**launcher, profile);
+    ASSERT_TRUE(sandbox) << sandbox.error().ToString();
+    const auto& layers = (*sandbox)->layers();
+    const auto seen = std::ranges::find(layers, "seccomp", &LayerEvidence::layer);
+    ASSERT_NE(seen, layers.end());
+    EXPECT_EQ(seen->how, "probed");
+    EXPECT_THAT(seen->detail, testing::StartsWith("Seccomp: 2, profile " +
+                                                  std::string(SeccompProfileName(profile)) + ","));
+  }
+}
+
+TEST_F(SeccompEvidence, IsRefusedWhenTheOtherProfileIsInForce) {
+  auto launcher = Launcher::Start();
+  ASSERT_TRUE(launcher) << launcher.error().ToString();
+  const auto sandbox = Make(**launcher, SeccompProfile::kHarness);
+  ASSERT_TRUE(sandbox) << sandbox.error().ToString();
+  LaunchRequest request{};
+  request.skip_layers = ~LayerSet().With(Layer::kSeccomp).bits();
+  LaunchReply reply{};
+  reply.pid = (*sandbox)->worker_pid();
+  StartReport report{};
+  report.seccomp_probe_errno = EPERM;
+  report.seccomp_profile_errno = EINVAL;  // what the harness's filter lets through
+  request.seccomp_profile = SeccompProfile::kHarness;
+  EXPECT_TRUE(Verify({request, reply, report, 0, NamespaceIds{}, nullptr}));
+  request.seccomp_profile = SeccompProfile::kTools;
+  const auto seen = Verify({request, reply, report, 0, NamespaceIds{}, nullptr});
+  ASSERT_FALSE(seen);
+  EXPECT_EQ(seen.error().code, ErrorCode::kNotVerified);
 }
 
 // Each layer is left off in a real sandbox, and its absence is what the evidence says.

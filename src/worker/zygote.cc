@@ -258,7 +258,7 @@ class Zygote {
     if (landlock_.fd() >= 0) keep.push_back(landlock_.fd());
     sys::CloseAllExcept(keep);
     const auto report = sandbox::Confine(
-        request_, {parts_.host->proc.get(), landlock_abi_, landlock_error_, landlock_});
+        request_, {parts_.host->proc.get(), landlock_abi_, landlock_error_, landlock_, channel});
     if (landlock_.fd() >= 0) ::close(landlock_.fd());
     EndIfGone(parts_.host->launcher);
     ::close(parts_.host->launcher.get());

@@ -15,6 +15,7 @@ namespace cofferdam::e2e {
 namespace {
 
 using testing::AllOf;
+using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
@@ -138,6 +139,30 @@ TEST_F(CliTest, TheKeyIsNeitherInTheEnvironmentNorInTheSandbox) {
   EXPECT_THAT(run.out, AllOf(HasSubstr("HOME=/home/agent"), Not(HasSubstr("sk-very-secret"))));
   EXPECT_THAT(environ_of_program,
               AllOf(HasSubstr("COFFERDAM_STATE_DIR"), Not(HasSubstr("sk-very-secret"))));
+}
+
+TEST_F(CliTest, AnAuditListsWhatSeccompRefused) {
+  const std::vector<std::string> command = {"exec",    "--audit-syscalls", "--",
+                                            "unshare", "--user",           "true"};
+  const ProgramResult exec = Cofferdam(command);
+  EXPECT_EQ(exec.exit_code, 1);
+  EXPECT_THAT(exec.err,
+              AllOf(HasSubstr("seccomp refused:"), HasSubstr("EPERM"), HasSubstr("unshare\n")));
+  std::vector<std::string> as_json = {"--json"};
+  as_json.insert(as_json.end(), command.begin(), command.end());
+  const json::Json refused = {
+      {"syscall", "unshare"}, {"call", "unshare"}, {"answer", "EPERM"}, {"count", 1}};
+  EXPECT_THAT(LastLine(Cofferdam(as_json).out)["denied_calls"]["calls"], Contains(refused));
+  const ProgramResult run = Cofferdam(
+      {"--json", "run", "-m", "x", "--audit-syscalls", "--script",
+       Script("turns: [{tool_calls: [{name: bash, arguments: {command: unshare --user true}}]}, "
+              "{text: Done.}]")});
+  const json::Json result = LastLine(run.out);
+  EXPECT_THAT(result["denied_calls"]["calls"], Contains(refused));
+  const auto record = sys::ReadFile(result.value("folder", "") + "/events.jsonl");
+  ASSERT_TRUE(record);
+  EXPECT_THAT(*record, HasSubstr("\"sandbox.denied_calls\""));
+  EXPECT_FALSE(LastLine(Cofferdam({"--json", "exec", "--", "true"}).out).contains("denied_calls"));
 }
 
 TEST_F(CliTest, ExecStreamsAndHasTheCommandsExitCode) {

@@ -21,6 +21,7 @@
 
 #include "sandbox/layers/seccomp/filters.h"
 #include "sys/fd.h"
+#include "sys/message.h"
 
 namespace cofferdam::sandbox {
 namespace {
@@ -99,13 +100,30 @@ int RestrictPaths(const StartParts& parts) {
   return parts.landlock.Restrict();
 }
 
-int LoadFilter() {
+// When calls are audited, `listener` is what answers for the filter.
+int LoadFilter(const LaunchRequest& request, sys::UniqueFd& listener) {
+  const bool audit = request.audit_syscalls != 0;
   const auto filter =
-      seccomp::Filter(seccomp::kNativeMachine, SeccompProfile::kTools, seccomp::Denials::kAnswered);
+      seccomp::Filter(seccomp::kNativeMachine, request.seccomp_profile,
+                      audit ? seccomp::Denials::kReported : seccomp::Denials::kAnswered);
   // The kernel copies the program and does not write to it.
   sock_fprog program{static_cast<unsigned short>(filter.size()),
                      const_cast<sock_filter*>(filter.data())};  // NOLINT
-  return ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0 ? 0 : errno;
+  // A call that waits for its answer ends for no signal but SIGKILL, so that it is made once.
+  const unsigned flags =
+      audit ? SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV : 0;
+  const long loaded = ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+  if (loaded < 0) return errno;
+  if (audit) listener.Reset(static_cast<int>(loaded));
+  return 0;
+}
+
+// Before anything that the filter refuses: only the host, with the only listener, can answer it.
+int HandOverListener(int channel, sys::UniqueFd listener) {
+  const int fds[] = {listener.get()};
+  const auto passed = listener.valid() ? std::span(fds) : std::span<const int>();
+  const Status sent = sys::SendMessage(channel, {&kListenerMessage, 1}, passed);
+  return sent ? 0 : sent.error().sys_errno;
 }
 
 int SetUndumpable() { return ::prctl(PR_SET_DUMPABLE, 0) == 0 ? 0 : errno; }
@@ -116,6 +134,13 @@ int ProbeLandlock() {
   return fd.valid() ? 0 : errno;
 }
 int ProbeSeccomp() { return ::unshare(0) == 0 ? 0 : errno; }
+
+// Setting no parameters of another process than the worker: EINVAL from the kernel, unless a filter
+// that allows nothing to others says EPERM before.
+int ProbeSeccompProfile() {
+  constexpr int kOther = 2;
+  return ::sched_setparam(kOther, nullptr) == 0 ? 0 : errno;
+}
 
 timespec Now() {
   timespec now;
@@ -164,6 +189,7 @@ StartReport Confine(const LaunchRequest& request, const StartParts& parts) {
   report.magic = StartReport::kMagic;
   report.landlock_abi = parts.landlock_abi;
   Steps steps(request, report);
+  sys::UniqueFd listener;
   steps.Run(Step::kIdMaps, Layer::kUserNamespace, [&] { return WriteIdMaps(request, parts.proc); });
   ::close(parts.proc);
   steps.Run(Step::kMountProc, Layer::kRoot, [] { return MountProc(); });
@@ -172,12 +198,17 @@ StartReport Confine(const LaunchRequest& request, const StartParts& parts) {
   steps.Run(Step::kCapabilities, Layer::kCapabilities, [] { return DropCapabilities(); });
   steps.Run(Step::kNoNewPrivs, Layer::kNoNewPrivs, [] { return SetNoNewPrivs(); });
   steps.Run(Step::kLandlock, Layer::kLandlock, [&] { return RestrictPaths(parts); });
-  steps.Run(Step::kSeccomp, Layer::kSeccomp, [] { return LoadFilter(); });
+  steps.Run(Step::kSeccomp, Layer::kSeccomp, [&] { return LoadFilter(request, listener); });
+  if (request.audit_syscalls != 0) {
+    const int error_number = HandOverListener(parts.channel, std::move(listener));
+    steps.Run(Step::kSeccomp, Layer::kSeccomp, [&] { return error_number; });
+  }
   steps.Run(Step::kUndumpable, Layer::kUndumpable, [] { return SetUndumpable(); });
   // Last but for the probes: a change of ids clears it.
   steps.Run(Step::kParentDeath, Layer::kIdentity, [] { return SetParentDeathSignal(); });
   report.landlock_probe_errno = ProbeLandlock();
   report.seccomp_probe_errno = ProbeSeccomp();
+  report.seccomp_profile_errno = ProbeSeccompProfile();
   return report;
 }
 

@@ -13,6 +13,7 @@ struct StartParts {
   int landlock_abi;
   int landlock_error;  // 0, or why there is no ruleset
   LandlockRuleset& landlock;
+  int channel;  // to the host
 };
 
 /// Confines the calling process for good. The report says what happened; when a step failed that

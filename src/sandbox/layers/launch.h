@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "sandbox/layers/layer.h"
+#include "sandbox/layers/seccomp/profile.h"
 
 namespace cofferdam::sandbox {
 
@@ -105,6 +106,8 @@ struct LaunchRequest {
   std::uint32_t outer_uid;
   std::uint32_t outer_gid;
   std::uint32_t mount_count;
+  SeccompProfile seccomp_profile;
+  std::uint32_t audit_syscalls;
   std::uint64_t tmp_bytes;
   std::uint64_t tmp_inodes;
   std::uint64_t max_processes;
@@ -135,6 +138,10 @@ struct LaunchReply {
 };
 static_assert(std::is_trivially_copyable_v<LaunchReply>);
 
+/// Before the report, when system calls are audited: one byte with the filter's listener beside it,
+/// or with nothing where there is no filter.
+inline constexpr char kListenerMessage = 'L';
+
 /// The first bytes on a sandbox's channel, before any frame. Written by the start code, which is
 /// ours and still alone in its namespaces.
 struct StartReport {
@@ -146,6 +153,8 @@ struct StartReport {
   std::int32_t landlock_abi;
   std::int32_t landlock_probe_errno;  // what opening kLandlockProbePath gave
   std::int32_t seccomp_probe_errno;   // what unshare(0) gave
+  // What a call gave that the kernel answers with EINVAL, and the profile of tools with EPERM.
+  std::int32_t seccomp_profile_errno;
   /// How long after the start code's first instruction each step was done, in nanoseconds; 0 for
   /// one that was not taken.
   std::uint32_t step_done_nanos[kStepCount];

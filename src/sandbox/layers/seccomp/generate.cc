@@ -1,11 +1,10 @@
-// A build step: writes the compiled filters of every machine and profile, or with "names" the names
-// of system calls, as C++ arrays. Numbers and names come from libseccomp, which knows them for
+// A build step: writes as C++ arrays the compiled filters of every machine and profile, or with
+// "syscalls" the names of all calls. Numbers and names come from libseccomp, which knows them for
 // machines that this is not built on.
 
 #include <linux/audit.h>
 #include <seccomp.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -73,10 +72,40 @@ void PrintFilters() {
   std::printf("constexpr CompiledFilter kFilters[] = {\n%s};\n", table.c_str());
 }
 
+// Which arguments some profile's rule for the call compares, a bit for each.
+unsigned DecidingArguments(std::string_view syscall) {
+  unsigned arguments = 0;
+  for (const Profile& profile : kProfiles)
+    for (const Rule& rule : Policy(profile.profile))
+      if (rule.syscall == syscall)
+        for (const Check& check : rule.checks)
+          for (const Condition& condition : check.all_of) arguments |= 1u << condition.argument;
+  return arguments;
+}
+
+void PrintSyscalls() {
+  constexpr int kNumbers = 1024;
+  std::printf("constexpr SyscallInfo kSyscalls[] = {\n");
+  for (const Target& target : kTargets) {
+    for (int number = 0; number < kNumbers; ++number) {
+      char* name = seccomp_syscall_resolve_num_arch(target.libseccomp_arch, number);
+      if (name == nullptr) continue;
+      std::printf("    {Machine::%s, %d, \"%s\", %u},\n", target.machine, number, name,
+                  DecidingArguments(name));
+      std::free(name);
+    }
+  }
+  std::printf("};\n");
+}
+
 }  // namespace
 }  // namespace cofferdam::sandbox::seccomp
 
-int main() {
+int main(int argc, char** argv) {
+  using namespace cofferdam::sandbox::seccomp;
   std::printf("// Made by generate.cc from policy.cc.\n");
-  cofferdam::sandbox::seccomp::PrintFilters();
+  if (argc == 2 && std::string_view(argv[1]) == "syscalls")
+    PrintSyscalls();
+  else
+    PrintFilters();
 }
