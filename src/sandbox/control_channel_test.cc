@@ -68,6 +68,35 @@ TEST_F(ControlChannelTest, IsLostAtTheEndOfTheStreamForBothDirections) {
   EXPECT_EQ(channel_.Send(frame, Deadline::Never()).error().code, ErrorCode::kSandboxLost);
 }
 
+TEST_F(ControlChannelTest, TakesAListenerBeforeEverythingElse) {
+  sys::Pipe pipe = *sys::NewPipe();
+  const int fds[] = {pipe.write_end.get()};
+  ASSERT_TRUE(sys::SendMessage(peer_.fd(), {&kListenerMessage, 1}, fds));
+  peer_.Send(ScriptedWorker::Started("a"));
+  auto listener = channel_.ReceiveListener(Deadline::Never());
+  ASSERT_TRUE(listener) << listener.error().ToString();
+  pipe.write_end.Reset();
+  ASSERT_TRUE(sys::WriteAll(listener->get(), "x"));
+  EXPECT_EQ(channel_.Receive(Deadline::Never(), {})->response().request_id(), "a");
+}
+
+TEST_F(ControlChannelTest, TakesThatThereIsNoListener) {
+  peer_.SendRaw({&kListenerMessage, 1});
+  const auto listener = channel_.ReceiveListener(Deadline::Never());
+  ASSERT_TRUE(listener) << listener.error().ToString();
+  EXPECT_FALSE(listener->valid());
+}
+
+TEST_F(ControlChannelTest, RefusesWhatIsNoListener) {
+  peer_.SendRaw("?");
+  EXPECT_EQ(channel_.ReceiveListener(Deadline::Never()).error().code, ErrorCode::kProtocol);
+  const int fds[] = {peer_.fd(), peer_.fd()};
+  ASSERT_TRUE(sys::SendMessage(peer_.fd(), {&kListenerMessage, 1}, fds));
+  EXPECT_EQ(channel_.ReceiveListener(Deadline::Never()).error().code, ErrorCode::kProtocol);
+  peer_.Close();
+  EXPECT_EQ(channel_.ReceiveListener(Deadline::Never()).error().code, ErrorCode::kSandboxLost);
+}
+
 TEST_F(ControlChannelTest, DoesNotWaitLongerThanItsDeadline) {
   const auto frame = channel_.Receive(Deadline::After(std::chrono::milliseconds(1)), {});
   ASSERT_FALSE(frame);
