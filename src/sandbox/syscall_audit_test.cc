@@ -137,6 +137,18 @@ TEST(SyscallAudit, RefusesWhenNobodyListensAnyMore) {
   EXPECT_EQ(filtered.ErrnoOf({SYS_getppid}), 0);
 }
 
+TEST(SyscallAudit, TakesCallsThatDifferInAProcessOnlyForOneKind) {
+  Filtered filtered;
+  const auto audit = StartAudit(filtered);
+  EXPECT_EQ(filtered.ErrnoOf({SYS_setpriority, {0, 4711, 5}}), EPERM);
+  EXPECT_EQ(filtered.ErrnoOf({SYS_setpriority, {0, 4712, 5}}), EPERM);
+  EXPECT_EQ(filtered.ErrnoOf({SYS_setpriority, {2, 0, 5}}), EPERM);
+  EXPECT_EQ(filtered.ErrnoOf({SYS_sched_setaffinity, {4711}}), EPERM);
+  EXPECT_THAT(Texts(audit->Denied()),
+              ElementsAre("2 setpriority(0x0) EPERM", "1 setpriority(0x2) EPERM",
+                          "1 sched_setaffinity EPERM"));
+}
+
 TEST(SyscallAudit, ToldToForgetBeginsAnew) {
   Filtered filtered;
   const auto audit = StartAudit(filtered);

@@ -229,7 +229,11 @@ import java.util.concurrent.*;
 public class Main {
   public static void main(String[] arguments) throws Exception {
     var pool = Executors.newFixedThreadPool(8);
-    var sum = pool.submit(() -> { long s = 0; for (int i = 0; i < 50_000_000; ++i) s += i; return s; });
+    var sum = pool.submit(() -> {
+      long s = 0;
+      for (int i = 0; i < 50_000_000; ++i) s += i;
+      return s;
+    });
     if (sum.get() != 1249999975000000L) throw new Error("sum");
     pool.shutdown();
     var thread = new Thread(() -> {});
@@ -237,14 +241,16 @@ public class Main {
     thread.start();
     thread.join();
     var child = new ProcessBuilder("sh", "-c", "echo child").start();
-    if (!new String(child.getInputStream().readAllBytes()).equals("child\n")) throw new Error("child");
+    var said = new String(child.getInputStream().readAllBytes());
+    if (!said.equals("child\n")) throw new Error(said);
     Files.writeString(Path.of("note.txt"), "text");
     java.security.MessageDigest.getInstance("SHA-256").digest(new byte[10]);
     try (var server = new ServerSocket(0, 1, InetAddress.getLoopbackAddress());
          var client = new Socket(server.getInetAddress(), server.getLocalPort())) {
       client.getOutputStream().write(1);
     }
-    for (var i = NetworkInterface.getNetworkInterfaces(); i.hasMoreElements();) i.nextElement().getMTU();
+    for (var all = NetworkInterface.getNetworkInterfaces(); all.hasMoreElements();)
+      all.nextElement().getMTU();
     System.gc();
     System.out.println("all well");
   }

@@ -72,14 +72,15 @@ void PrintFilters() {
   std::printf("constexpr CompiledFilter kFilters[] = {\n%s};\n", table.c_str());
 }
 
-// Which arguments some profile's rule for the call compares, a bit for each.
+// Which arguments some profile's rule for the call compares, but for ids; a bit for each.
 unsigned DecidingArguments(std::string_view syscall) {
   unsigned arguments = 0;
   for (const Profile& profile : kProfiles)
     for (const Rule& rule : Policy(profile.profile))
       if (rule.syscall == syscall)
         for (const Check& check : rule.checks)
-          for (const Condition& condition : check.all_of) arguments |= 1u << condition.argument;
+          for (const Condition& condition : check.all_of)
+            if (!condition.is_id) arguments |= 1u << condition.argument;
   return arguments;
 }
 

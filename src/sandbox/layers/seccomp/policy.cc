@@ -458,7 +458,9 @@ std::vector<std::uint32_t> InternetProtocols() {
 // As in linux/ioprio.h, which is no C++.
 constexpr std::uint32_t kIoprioWhoProcess = 1;
 
-constexpr std::uint32_t kWorkerPid = 1;
+// The argument is a process or a thread: the caller is 0, the worker the first of its namespace.
+Condition IsCaller(unsigned argument) { return {argument, kAllBits, {0}, true}; }
+Condition IsWorker(unsigned argument) { return {argument, kAllBits, {1}, true}; }
 
 // Priority, scheduling and placement of the caller. Of others only where programs name their own
 // threads by id; the worker, which has the same uid, is never theirs to slow.
@@ -467,9 +469,9 @@ std::vector<Rule> SchedulingRules(bool of_other_threads) {
   for (const char* name :
        {"sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler"}) {
     if (of_other_threads)
-      rules.push_back({name, {{{{0, kAllBits, {kWorkerPid}}}, Fail(EPERM)}}, Allow()});
+      rules.push_back({name, {{{IsWorker(0)}, Fail(EPERM)}}, Allow()});
     else
-      rules.push_back({name, {{{{0, kAllBits, {0}}}, Allow()}}, Fail(EPERM)});
+      rules.push_back({name, {{{IsCaller(0)}, Allow()}}, Fail(EPERM)});
   }
   // 0 for a user or a group would be everything of that user, the worker too.
   for (const auto& [name, one_process] :
@@ -477,12 +479,11 @@ std::vector<Rule> SchedulingRules(bool of_other_threads) {
         std::pair{"ioprio_set", kIoprioWhoProcess}}) {
     if (of_other_threads)
       rules.push_back({name,
-                       {{{{1, kAllBits, {kWorkerPid}}}, Fail(EPERM)},
-                        {{{0, kAllBits, {one_process}}}, Allow()}},
+                       {{{IsWorker(1)}, Fail(EPERM)}, {{{0, kAllBits, {one_process}}}, Allow()}},
                        Fail(EPERM)});
     else
       rules.push_back(
-          {name, {{{{0, kAllBits, {one_process}}, {1, kAllBits, {0}}}, Allow()}}, Fail(EPERM)});
+          {name, {{{{0, kAllBits, {one_process}}, IsCaller(1)}, Allow()}}, Fail(EPERM)});
   }
   return rules;
 }
@@ -513,7 +514,7 @@ std::vector<Rule> ConditionalRules(const std::vector<std::uint32_t>& prctls) {
        Fail(EAFNOSUPPORT)},
       {"socketpair", {{{{0, kAllBits, {AF_UNIX}}}, Allow()}}, Fail(EAFNOSUPPORT)},
       {"personality", {{{{0, kAllBits, {0, kAllBits, ADDR_NO_RANDOMIZE}}}, Allow()}}, eperm},
-      {"prlimit64", {{{{0, kAllBits, {0}}}, Allow()}}, eperm},
+      {"prlimit64", {{{IsCaller(0)}, Allow()}}, eperm},
       // Pipes with names and plain files; devices are refused by the kernel as well.
       {"mknod", {{{{1, S_IFMT, {0, S_IFREG, S_IFIFO, S_IFSOCK}}}, Allow()}}, eperm},
       {"mknodat", {{{{2, S_IFMT, {0, S_IFREG, S_IFIFO, S_IFSOCK}}}, Allow()}}, eperm},

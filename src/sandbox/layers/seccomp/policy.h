@@ -25,6 +25,8 @@ struct Condition {
   unsigned argument;
   std::uint32_t mask;
   std::vector<std::uint32_t> values;
+  /// The argument names a process or a thread: a report leaves it out, or no two calls were alike.
+  bool is_id = false;
 };
 
 /// If all conditions hold, `action` is taken, else the next check is made.

@@ -11,7 +11,7 @@ struct SyscallInfo {
   Machine machine;
   std::uint32_t number;
   const char* name;
-  /// A bit for each argument that the policy compares.
+  /// A bit for each argument that the policy compares, but for ids of processes and threads.
   unsigned deciding_arguments;
 };
 
