@@ -52,6 +52,16 @@ struct ExecOutcome {
 /// Output as it comes, on the calling thread.
 using ExecSink = std::function<void(bool is_stderr, std::string_view bytes)>;
 
+/// The uids and gids of this host that belong to a workspace, from the first of each on. Tools run
+/// under the first; what they are to write must belong to it.
+struct HostIds {
+  std::uint32_t first_uid = 0;
+  std::uint32_t first_gid = 0;
+  std::uint32_t count = 1;
+  /// False when all workspaces have these, as those of an ordinary user do.
+  bool own = false;
+};
+
 struct SessionInfo {
   std::string id;
   /// When it began and when its last entry was written, RFC 3339 in UTC.
@@ -83,6 +93,8 @@ class Workspace {
   /// The host folder that is /workspace in its sandboxes. What is in it was written by an agent:
   /// open it beneath its root, never by following its links.
   std::string work_folder() const;
+
+  HostIds host_ids() const;
 
   Settings settings() const;
   /// Replaces the workspace's settings, on disk first. Runs that go on keep theirs.

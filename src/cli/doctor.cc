@@ -1,10 +1,14 @@
 // cofferdam doctor: which layers of the sandbox can be had here, what to do about the others, and
 // how many sandboxes this machine's limits allow.
+#include <unistd.h>
+
 #include <iostream>
 #include <vector>
 
+#include "base/error.h"
 #include "cli/exit_codes.h"
 #include "cli/program.h"
+#include "platform/id_space.h"
 #include "sandbox/diagnose.h"
 #include "sandbox/host_limits.h"
 #include "sandbox/spec.h"
@@ -12,7 +16,52 @@
 namespace cofferdam::cli {
 namespace {
 
-json::Json ToJson(const sandbox::Diagnosis& diagnosis) {
+/// Under which ids of the host tools run here.
+struct IdDiagnosis {
+  /// How many workspaces can have ids of their own; 0 when all share those of `shared`.
+  std::uint32_t ranges = 0;
+  std::string where = {};
+  sandbox::HostIdentity shared = {};
+  bool as_root = false;
+};
+
+constexpr const char* kSharedCounters =
+    "the kernel counts inotify instances, pending signals, message queues and namespaces for each "
+    "uid, so one workspace can use them up for the others";
+
+Result<IdDiagnosis> DiagnoseIds() {
+  IdDiagnosis ids{.shared = sandbox::ToolIdentity(), .as_root = ::geteuid() == 0};
+  if (!ids.as_root) return ids;
+  ASSIGN_OR_RETURN(const platform::IdSpace space, platform::IdSpace::OfThisMachine());
+  ids.ranges = space.size();
+  ids.where = space.Describe();
+  return ids;
+}
+
+std::string Describe(const IdDiagnosis& ids) {
+  if (ids.ranges > 0)
+    return "each workspace has " + std::to_string(platform::kIdsPerWorkspace) +
+           " uids and gids of its own, from " + ids.where + " of this host (room for " +
+           std::to_string(ids.ranges) + "); `cofferdam workspace show` names them";
+  const std::string shared = "the tools of all workspaces run as uid " +
+                             std::to_string(ids.shared.uid) + ", gid " +
+                             std::to_string(ids.shared.gid) + " of this host";
+  if (!ids.as_root)
+    return shared + ", your own: " + kSharedCounters +
+           " and for you; a host that runs as root gives each workspace its own";
+  return shared + ": " + kSharedCounters +
+         "; map at least 65536 ids, or those from 2000203776 on, into this container";
+}
+
+json::Json ToJson(const IdDiagnosis& ids) {
+  if (ids.ranges == 0) return {{"own", false}, {"uid", ids.shared.uid}, {"gid", ids.shared.gid}};
+  return {{"own", true},
+          {"each", platform::kIdsPerWorkspace},
+          {"ranges", ids.ranges},
+          {"where", ids.where}};
+}
+
+json::Json ToJson(const sandbox::Diagnosis& diagnosis, const IdDiagnosis& ids) {
   json::Json layers = json::Json::array();
   for (const sandbox::LayerDiagnosis& layer : diagnosis.layers)
     layers.push_back({{"layer", sandbox::LayerName(layer.layer)},
@@ -20,20 +69,18 @@ json::Json ToJson(const sandbox::Diagnosis& diagnosis) {
                       {"required", layer.required},
                       {"detail", layer.detail},
                       {"remedy", layer.remedy}});
-  const sandbox::HostIdentity tools = sandbox::ToolIdentity();
   return {{"layers", std::move(layers)},
-          {"tools_run_as", {{"uid", tools.uid}, {"gid", tools.gid}}},
+          {"host_ids", ToJson(ids)},
           {"run_would_be_refused", diagnosis.RunWouldBeRefused()}};
 }
 
-void Print(const sandbox::Diagnosis& diagnosis) {
+void Print(const sandbox::Diagnosis& diagnosis, const IdDiagnosis& ids) {
   for (const sandbox::LayerDiagnosis& layer : diagnosis.layers) {
     const char* state = layer.available ? "ok      " : layer.required ? "MISSING " : "absent  ";
     std::cout << state << sandbox::LayerName(layer.layer) << ": " << layer.detail << '\n';
     if (!layer.remedy.empty()) std::cout << "          " << layer.remedy << '\n';
   }
-  const sandbox::HostIdentity tools = sandbox::ToolIdentity();
-  std::cout << "tools run as uid " << tools.uid << ", gid " << tools.gid << " of this host\n"
+  std::cout << Describe(ids) << '\n'
             << (diagnosis.RunWouldBeRefused() ? "a run would be refused\n" : "a run would start\n");
 }
 
@@ -66,13 +113,14 @@ void AddDoctorCommand(CLI::App& app, Program& program) {
   command->callback([&program] {
     program.action = [&program]() -> Result<int> {
       const sandbox::Diagnosis diagnosis = sandbox::Diagnose();
+      ASSIGN_OR_RETURN(const IdDiagnosis ids, DiagnoseIds());
       const std::vector<sandbox::HostLimit> limits = sandbox::ReadHostLimits();
       if (program.json) {
-        json::Json answer = ToJson(diagnosis);
+        json::Json answer = ToJson(diagnosis, ids);
         answer["limits"] = ToJson(limits);
         PrintJson(answer);
       } else {
-        Print(diagnosis);
+        Print(diagnosis, ids);
         Print(limits);
       }
       return diagnosis.RunWouldBeRefused() ? kExitFailed : kExitOk;

@@ -20,9 +20,23 @@ struct WorkspaceFlags {
 using WorkspaceAction = Result<int> (*)(const Program&, const WorkspaceFlags&);
 
 json::Json ToJson(const Workspace& workspace) {
+  const HostIds ids = workspace.host_ids();
   return {{"id", workspace.id()},
           {"files", workspace.work_folder()},
+          {"host_ids",
+           {{"first_uid", ids.first_uid},
+            {"first_gid", ids.first_gid},
+            {"count", ids.count},
+            {"own", ids.own}}},
           {"settings", platform::ToJson(workspace.settings())}};
+}
+
+std::string Describe(const HostIds& ids) {
+  const std::string first = std::to_string(ids.first_uid);
+  if (!ids.own)
+    return "uid " + first + ", gid " + std::to_string(ids.first_gid) + ", as other workspaces";
+  return "uids and gids " + first + " to " + std::to_string(ids.first_uid + ids.count - 1) +
+         ", its own; tools run as " + first;
 }
 
 void Show(const Program& program, const Workspace& workspace) {
@@ -30,7 +44,8 @@ void Show(const Program& program, const Workspace& workspace) {
     PrintJson(ToJson(workspace));
     return;
   }
-  std::cout << workspace.id() << "\n  files: " << workspace.work_folder() << '\n';
+  std::cout << workspace.id() << "\n  files: " << workspace.work_folder()
+            << "\n  host ids: " << Describe(workspace.host_ids()) << '\n';
   const json::Json settings = platform::ToJson(workspace.settings());
   for (const auto& [key, value] : settings.items())
     std::cout << "  " << key << ": " << json::Dump(value) << '\n';

@@ -12,18 +12,31 @@ namespace cofferdam {
 Result<std::shared_ptr<Workspace::State>> Platform::State::OpenWorkspace(const std::string& id) {
   ASSIGN_OR_RETURN(sys::UniqueFd folder, directory_.OpenWorkspace(id));
   ASSIGN_OR_RETURN(const struct stat found, sys::Stat(folder.get()));
-  const std::lock_guard lock(mutex_);
-  if (auto open = workspaces_[id].lock()) {
-    // Another process may have deleted it and made one of the same name.
-    ASSIGN_OR_RETURN(const struct stat known, sys::Stat(open->folder()));
-    if (known.st_ino == found.st_ino && known.st_dev == found.st_dev) return open;
+  {
+    const std::lock_guard lock(mutex_);
+    if (auto open = FindOpen(id, found)) return open;
   }
+  // May have to wait, so others are not kept waiting for it.
+  ASSIGN_OR_RETURN(const platform::OwnIdentity identity, directory_.IdentityOf(id, folder.get()));
+  const std::lock_guard lock(mutex_);
+  if (auto open = FindOpen(id, found)) return open;
   auto settings = platform::ReadWorkspaceSettings(folder.get());
   if (!settings) return std::unexpected(settings.error().With("workspace '" + id + "'"));
   auto state = std::make_shared<Workspace::State>(shared_from_this(), id, std::move(folder),
-                                                  std::move(*settings));
+                                                  identity, std::move(*settings));
   workspaces_[id] = state;
   return state;
+}
+
+// The caller holds the lock.
+std::shared_ptr<Workspace::State> Platform::State::FindOpen(const std::string& id,
+                                                            const struct stat& folder) {
+  auto open = workspaces_[id].lock();
+  if (open == nullptr) return nullptr;
+  // Another process may have deleted it and made one of the same name.
+  const auto known = sys::Stat(open->folder());
+  const bool same = known && known->st_ino == folder.st_ino && known->st_dev == folder.st_dev;
+  return same ? open : nullptr;
 }
 
 void Platform::State::Forget(const std::string& id) {

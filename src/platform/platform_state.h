@@ -2,6 +2,8 @@
 // workspace.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <condition_variable>
 #include <map>
 #include <memory>
@@ -17,6 +19,7 @@
 #include "net/http_client.h"
 #include "platform/session_turns.h"
 #include "platform/state_directory.h"
+#include "platform/workspace_ids.h"
 #include "sandbox/launcher.h"
 #include "sys/fd.h"
 
@@ -48,6 +51,8 @@ class Platform::State : public std::enable_shared_from_this<Platform::State> {
                                                         const std::string& script);
 
  private:
+  std::shared_ptr<Workspace::State> FindOpen(const std::string& id, const struct stat& folder);
+
   const platform::StateDirectory directory_;
   const Settings settings_;
   const std::map<std::string, crypto::SecretString> api_keys_;
@@ -64,10 +69,11 @@ class Platform::State : public std::enable_shared_from_this<Platform::State> {
 class Workspace::State {
  public:
   State(std::shared_ptr<Platform::State> platform, std::string id, sys::UniqueFd folder,
-        Settings settings)
+        platform::OwnIdentity identity, Settings settings)
       : platform_(std::move(platform)),
         id_(std::move(id)),
         folder_(std::move(folder)),
+        identity_(identity),
         settings_(std::move(settings)) {}
 
   Platform::State& platform() const { return *platform_; }
@@ -75,6 +81,8 @@ class Workspace::State {
   /// O_PATH.
   int folder() const { return folder_.get(); }
   std::string path() const;
+  /// For every sandbox of it.
+  const platform::OwnIdentity& identity() const { return identity_; }
   platform::SessionTurns& turns() { return turns_; }
 
   Settings settings() const;
@@ -90,6 +98,7 @@ class Workspace::State {
   const std::shared_ptr<Platform::State> platform_;
   const std::string id_;
   const sys::UniqueFd folder_;
+  const platform::OwnIdentity identity_;
   platform::SessionTurns turns_;
 
   mutable std::mutex mutex_;

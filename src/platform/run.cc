@@ -102,6 +102,7 @@ Status Run::State::Prepare() {
                                             workspace_->platform().directory().path()));
   sandbox_spec_.id = id();
   sandbox_spec_.audit_syscalls = options_.audit_syscalls;
+  sandbox_spec_.identity = workspace_->identity();
   ASSIGN_OR_RETURN(provider_, workspace_->platform().MakeProvider(settings_, options_.script));
   return {};
 }

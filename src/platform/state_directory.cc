@@ -115,10 +115,10 @@ std::unexpected<Error> NoWorkspace(const std::string& id) {
 }
 
 Status FillWorkspace(int folder, const std::string& id, const Settings& settings,
-                     const Clock& clock) {
+                     sandbox::HostIdentity tools, const Clock& clock) {
+  // `files` is the host's and closed, so that the tools of others stand before it.
   for (const char* name : {"sessions", "runs", "files", "files/work", "files/home"})
     RETURN_IF_ERROR(MakeDirectoryAt(folder, name));
-  const sandbox::HostIdentity tools = sandbox::ToolIdentity();
   for (const char* name : {"files/work", "files/home"})
     if (::fchownat(folder, name, tools.uid, tools.gid, AT_SYMLINK_NOFOLLOW) != 0)
       return ErrnoError(errno, "giving " + std::string(name) + " to the user of the tools");
@@ -146,15 +146,15 @@ Result<StateDirectory> StateDirectory::Open(const std::string& path, const Clock
   ASSIGN_OR_RETURN(
       sys::UniqueFd workspaces,
       sys::OpenBeneath(directory.get(), "workspaces", O_RDONLY | O_DIRECTORY, sys::Links::kRefuse));
-  StateDirectory state(std::move(resolved), std::move(id), std::move(workspaces));
-  state.RemoveLeftovers();
+  ASSIGN_OR_RETURN(WorkspaceIds ids, WorkspaceIds::Open(resolved, id, workspaces.get()));
+  StateDirectory state(std::move(resolved), std::move(id), std::move(workspaces), std::move(ids));
+  RETURN_IF_ERROR(state.RemoveLeftovers());
   return state;
 }
 
-void StateDirectory::RemoveLeftovers() const {
-  const auto names = sys::ListDirectory(workspaces_.get());
-  if (!names) return;
-  for (const std::string& name : *names) {
+Status StateDirectory::RemoveLeftovers() const {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, sys::ListDirectory(workspaces_.get()));
+  for (const std::string& name : names) {
     if (!name.starts_with(kNewPrefix) && !name.starts_with(kDeletedPrefix)) continue;
     const auto folder = sys::OpenAt(workspaces_.get(), name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
     // Whoever still works on it holds the lock. What cannot be removed now is tried again at the
@@ -162,6 +162,7 @@ void StateDirectory::RemoveLeftovers() const {
     if (folder && DirectoryLock::TryExclusive(folder->get()))
       static_cast<void>(sys::RemoveTree(workspaces_.get(), name));
   }
+  return ids_.ReleaseLost(workspaces_.get());
 }
 
 Status StateDirectory::CreateWorkspace(const std::string& id, const Settings& settings,
@@ -171,17 +172,28 @@ Status StateDirectory::CreateWorkspace(const std::string& id, const Settings& se
   RETURN_IF_ERROR(MakeDirectoryAt(workspaces_.get(), temporary));
   ASSIGN_OR_RETURN(const sys::UniqueFd folder,
                    sys::OpenAt(workspaces_.get(), temporary, O_RDONLY | O_DIRECTORY));
-  Status made;
-  {
-    ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::TryExclusive(folder.get()));
-    made = FillWorkspace(folder.get(), id, settings, clock);
-    if (made) made = RenameNew(workspaces_.get(), temporary, id);
+  // To the very end: until then it is this name's ids that a crash leaves.
+  ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::TryExclusive(folder.get()));
+  const Status made = MakeWorkspace(id, temporary, folder.get(), settings, clock);
+  if (made) {
+    // What is not on record now is when the workspace is opened.
+    static_cast<void>(ids_.Move(temporary, id));
+    return {};
   }
-  if (made) return {};
-  static_cast<void>(sys::RemoveTree(workspaces_.get(), temporary));
+  // What cannot be removed now is when the state is opened the next time.
+  if (sys::RemoveTree(workspaces_.get(), temporary)) static_cast<void>(ids_.Release(temporary));
   if (made.error().code == ErrorCode::kAlreadyExists)
     return Err(ErrorCode::kAlreadyExists, "workspace '" + id + "' already exists");
   return made;
+}
+
+Status StateDirectory::MakeWorkspace(const std::string& id, const std::string& temporary,
+                                     int folder, const Settings& settings,
+                                     const Clock& clock) const {
+  ASSIGN_OR_RETURN(const OwnIdentity own, ids_.Take(id, temporary));
+  const sandbox::HostIdentity tools = own ? *own : sandbox::ToolIdentity();
+  RETURN_IF_ERROR(FillWorkspace(folder, id, settings, tools, clock));
+  return RenameNew(workspaces_.get(), temporary, id);
 }
 
 Result<sys::UniqueFd> StateDirectory::OpenWorkspace(const std::string& id) const {
@@ -189,6 +201,10 @@ Result<sys::UniqueFd> StateDirectory::OpenWorkspace(const std::string& id) const
   auto folder = sys::OpenBeneath(workspaces_.get(), id, O_PATH | O_DIRECTORY, sys::Links::kRefuse);
   if (!folder && folder.error().code == ErrorCode::kNotFound) return NoWorkspace(id);
   return folder;
+}
+
+Result<OwnIdentity> StateDirectory::IdentityOf(const std::string& id, int folder) const {
+  return ids_.Settle(workspaces_.get(), id, folder);
 }
 
 Result<std::vector<std::string>> StateDirectory::ListWorkspaces() const {
@@ -212,8 +228,10 @@ Status StateDirectory::DeleteWorkspace(const std::string& id, const Clock& clock
                "cancel them, or wait for them");
   if (!lock) return std::unexpected(lock.error());
   const std::string doomed = std::string(kDeletedPrefix) + NewId(clock);
+  RETURN_IF_ERROR(ids_.Move(id, doomed));
   RETURN_IF_ERROR(RenameNew(workspaces_.get(), id, doomed));
-  return sys::RemoveTree(workspaces_.get(), doomed);
+  RETURN_IF_ERROR(sys::RemoveTree(workspaces_.get(), doomed));
+  return ids_.Release(doomed);
 }
 
 Result<Settings> ReadWorkspaceSettings(int folder) {

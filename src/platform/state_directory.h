@@ -1,5 +1,5 @@
-// The state directory as it lies on disk: platform.json and workspaces/. docs/formats/state.md has
-// the layout.
+// The state directory as it lies on disk: platform.json, platform.db and workspaces/.
+// docs/formats/state.md has the layout.
 #pragma once
 
 #include <string>
@@ -9,12 +9,13 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "platform/workspace_ids.h"
 #include "sys/fd.h"
 
 namespace cofferdam::platform {
 
-/// An open state directory. Holds descriptors only, no lock; several processes may have it open.
-/// The const methods are safe to use from several threads.
+/// An open state directory. Holds descriptors and a database, no lock; several processes may have
+/// it open. The const methods are safe to use from several threads.
 class StateDirectory {
  public:
   /// Opens it, and makes it first when it is missing or empty. Errors as Platform::Open.
@@ -24,11 +25,14 @@ class StateDirectory {
   const std::string& path() const { return path_; }
   const std::string& id() const { return id_; }
 
-  /// Makes a workspace: all of it, or nothing. Its files belong to the user under whom tools run.
-  /// kAlreadyExists.
+  /// Makes a workspace: all of it, or nothing. Its files belong to the ids under which its tools
+  /// run. kAlreadyExists.
   Status CreateWorkspace(const std::string& id, const Settings& settings, const Clock& clock) const;
   /// The folder of a workspace, O_PATH. kNotFound.
   Result<sys::UniqueFd> OpenWorkspace(const std::string& id) const;
+  /// The ids under which the tools of a workspace run, to whom its files belong, or belong now.
+  /// `folder` is what OpenWorkspace gave. Errors as WorkspaceIds::Settle.
+  Result<OwnIdentity> IdentityOf(const std::string& id, int folder) const;
   /// Sorted; only folders that hold a workspace.json.
   Result<std::vector<std::string>> ListWorkspaces() const;
   /// Removes a workspace that nobody uses. kBusy while somebody holds a shared DirectoryLock on its
@@ -36,13 +40,19 @@ class StateDirectory {
   Status DeleteWorkspace(const std::string& id, const Clock& clock) const;
 
  private:
-  StateDirectory(std::string path, std::string id, sys::UniqueFd workspaces)
-      : path_(std::move(path)), id_(std::move(id)), workspaces_(std::move(workspaces)) {}
-  void RemoveLeftovers() const;
+  StateDirectory(std::string path, std::string id, sys::UniqueFd workspaces, WorkspaceIds ids)
+      : path_(std::move(path)),
+        id_(std::move(id)),
+        workspaces_(std::move(workspaces)),
+        ids_(std::move(ids)) {}
+  Status RemoveLeftovers() const;
+  Status MakeWorkspace(const std::string& id, const std::string& temporary, int folder,
+                       const Settings& settings, const Clock& clock) const;
 
   std::string path_;
   std::string id_;
   sys::UniqueFd workspaces_;
+  WorkspaceIds ids_;
 };
 
 /// Reads and replaces the settings in the workspace.json of an open workspace folder. kCorrupt for

@@ -84,6 +84,13 @@ const std::string& Workspace::id() const { return state_->id(); }
 
 std::string Workspace::work_folder() const { return state_->path() + "/files/work"; }
 
+HostIds Workspace::host_ids() const {
+  if (const auto& own = state_->identity())
+    return {own->uid, own->gid, platform::kIdsPerWorkspace, true};
+  const sandbox::HostIdentity shared = sandbox::ToolIdentity();
+  return {shared.uid, shared.gid, 1, false};
+}
+
 Settings Workspace::settings() const { return state_->settings(); }
 
 Status Workspace::SetSettings(const Settings& settings) { return state_->SetSettings(settings); }
@@ -103,6 +110,7 @@ Result<ExecOutcome> Workspace::Exec(const ExecOptions& options, const ExecSink& 
                    platform::SandboxSpecFor(settings, state_->path(), platform.directory().path()));
   spec.id = NewId(platform.clock());
   spec.audit_syscalls = options.audit_syscalls;
+  spec.identity = state_->identity();
   ASSIGN_OR_RETURN(const auto alive, platform::DirectoryLock::TryShared(state_->folder()));
   const auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(sandbox::Launcher * launcher, platform.Launcher());

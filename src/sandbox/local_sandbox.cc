@@ -109,7 +109,7 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
       optional = optional.Without(static_cast<Layer>(i));
 
   LaunchParts parts;
-  const HostIdentity& identity = launcher.tool_identity();
+  const HostIdentity identity = spec.identity.value_or(launcher.tool_identity());
   if (identity.uid == 0 || identity.gid == 0)
     return Err(
         ErrorCode::kLayerMissing,
@@ -149,7 +149,7 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
     return std::unexpected(sandbox->Failed(sent.error()));
   const Cgroup* cgroup = sandbox->cgroup_ ? &*sandbox->cgroup_ : nullptr;
   auto layers = Verify({parts.request, launched.reply, report, launched.missing_layers,
-                        launcher.host_namespaces(), cgroup});
+                        launcher.host_namespaces(), cgroup, spec.identity.has_value()});
   times.verify = MicrosSince(clock);
   // Before anything is said about layers: those of a worker that was killed are not to be seen.
   if (const Status alive = sandbox->client_.AwaitPing(deadline); !alive)

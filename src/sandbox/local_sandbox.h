@@ -41,7 +41,8 @@ struct StartTimes {
 class LocalSandbox final : public Sandbox {
  public:
   /// Makes, confines and verifies a sandbox. Sources of mounts must exist and belong to
-  /// ToolIdentity() if they are to be written; they are the caller's to check (CheckMountSource).
+  /// the sandbox's identity if they are to be written; they are the caller's to check
+  /// (CheckMountSource).
   static Result<std::unique_ptr<LocalSandbox>> Create(Launcher& launcher, const SandboxSpec& spec,
                                                       Deadline deadline);
   ~LocalSandbox() override;

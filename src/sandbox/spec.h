@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -32,13 +33,17 @@ struct Mount {
   bool writable = false;
 };
 
-/// The host's uid and gid under which the tools of a sandbox run: a fixed unprivileged pair when
-/// the host is root, else the user's own. What a sandbox is to write must belong to them. 0 when
-/// root has no second id, as in a container with a single one; no sandbox can be made then.
+/// The host's uid and gid under which the tools of a sandbox run. What a sandbox is to write must
+/// belong to them, and the kernel counts for them what it counts for a user.
 struct HostIdentity {
   std::uint32_t uid;
   std::uint32_t gid;
+  bool operator==(const HostIdentity&) const = default;
 };
+
+/// That of sandboxes without one of their own: a fixed unprivileged pair when the host is root,
+/// else the user's own. 0 when root has no second id, as in a container with a single one; no such
+/// sandbox can be made then.
 HostIdentity ToolIdentity();
 
 /// The id for tools from the text of /proc/self/uid_map or gid_map: one from the range that systemd
@@ -71,6 +76,8 @@ struct SandboxSpec {
   /// finding out what a program needs: a refused call costs a way to the host and back.
   bool audit_syscalls = false;
   std::string hostname = "sandbox";
+  /// ToolIdentity() when there is none. Only the superuser can have another one.
+  std::optional<HostIdentity> identity = {};
   /// Added to every command's environment.
   std::vector<std::pair<std::string, std::string>> environment = {};
 

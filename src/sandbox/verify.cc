@@ -142,7 +142,8 @@ class Verifier {
         (as_root && !groups.empty()) || input_.request.outer_uid == 0)
       return Not(Layer::kIdentity, "uids " + std::string(uids) + ", groups " + std::string(groups));
     return Read(Layer::kIdentity,
-                "uid " + std::to_string(input_.request.outer_uid) + " on the host");
+                "uid " + std::to_string(input_.request.outer_uid) + " on the host, " +
+                    (input_.own_identity ? "its workspace's own" : "shared with other workspaces"));
   }
 
   Result<LayerEvidence> SeeLimits() const {

@@ -21,6 +21,8 @@ struct VerifyInput {
   const NamespaceIds& host_namespaces;
   /// Null when the cgroup layer is missing and may be.
   const Cgroup* cgroup;
+  /// Nobody else's sandboxes have the request's ids.
+  bool own_identity = false;
 };
 
 /// One entry for each layer, in order; kNotVerified, naming the layer and what was seen, when one

@@ -53,6 +53,37 @@ Status RemoveTreeAt(int directory, const std::string& name, dev_t device, int de
   return {};
 }
 
+struct Giving {
+  Owner from;
+  Owner to;
+  dev_t device;
+};
+
+Status GiveOne(int directory, const std::string& name, const struct stat& info,
+               const Giving& giving) {
+  const uid_t uid = info.st_uid == giving.from.uid ? giving.to.uid : static_cast<uid_t>(-1);
+  const gid_t gid = info.st_gid == giving.from.gid ? giving.to.gid : static_cast<gid_t>(-1);
+  if (::fchownat(directory, name.c_str(), uid, gid, AT_SYMLINK_NOFOLLOW) == 0) return {};
+  return ErrnoError(errno, Quoted("changing the owner of", name));
+}
+
+Status GiveTreeAt(int directory, const std::string& name, const Giving& giving, int depth) {
+  struct stat info;
+  if (::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+    return ErrnoError(errno, Quoted("reading the owner of", name));
+  if (!S_ISDIR(info.st_mode)) return GiveOne(directory, name, info, giving);
+  if (depth > kMaxTreeDepth) return Err(ErrorCode::kTooLarge, Quoted("too deep to give:", name));
+  ASSIGN_OR_RETURN(const UniqueFd child,
+                   OpenAt(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  ASSIGN_OR_RETURN(info, Stat(child.get()));
+  if (info.st_dev != giving.device)
+    return Err(ErrorCode::kBusy, Quoted("another file system is mounted on", name));
+  ASSIGN_OR_RETURN(const std::vector<std::string> entries, ListDirectory(child.get()));
+  for (const std::string& entry : entries)
+    RETURN_IF_ERROR(GiveTreeAt(child.get(), entry, giving, depth + 1));
+  return GiveOne(child.get(), ".", info, giving);
+}
+
 }  // namespace
 
 Result<UniqueFd> OpenBeneath(int directory, const std::string& path, int flags, Links links,
@@ -154,6 +185,13 @@ Status RemoveTree(int directory, const std::string& name) {
     return ErrnoError(errno, Quoted("removing", name));
   }
   return RemoveTreeAt(directory, name, info.st_dev, 0);
+}
+
+Status GiveTree(int directory, const std::string& name, Owner to) {
+  struct stat info;
+  if (::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
+    return ErrnoError(errno, Quoted("reading the owner of", name));
+  return GiveTreeAt(directory, name, {{info.st_uid, info.st_gid}, to, info.st_dev}, 0);
 }
 
 }  // namespace cofferdam::sys

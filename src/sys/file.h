@@ -49,4 +49,15 @@ Result<struct stat> Stat(int fd);
 /// system by a mount point it meets. An absent name is success.
 Status RemoveTree(int directory, const std::string& name);
 
+struct Owner {
+  uid_t uid;
+  gid_t gid;
+};
+
+/// Gives what belongs to the owner of the directory `name` below `directory` to `to`: the directory
+/// and all in it, its uid and its gid each. What belongs to others stays theirs. Never follows a
+/// symlink, never leaves the file system by a mount point it meets. The directory itself comes
+/// last: while it has its old owner the work is not complete, and can be done again.
+Status GiveTree(int directory, const std::string& name, Owner to);
+
 }  // namespace cofferdam::sys

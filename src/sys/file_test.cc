@@ -88,6 +88,32 @@ TEST(RemoveTree, RemovesDirectoriesWhoseOwnerMayNotEnterThem) {
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
+TEST(GiveTree, GivesWhatWasItsOwnersAndNothingThatASymlinkPointsTo) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only the superuser gives files away";
+  constexpr uid_t kOld = 12'288;
+  constexpr uid_t kNew = 16'384;
+  const TempDir temp;
+  ASSERT_TRUE(MakeDirectories(temp / "tree/a/b", 0700));
+  for (const char* name : {"outside", "tree/a/b/file", "tree/another's"}) Put(temp / name, "x");
+  ASSERT_EQ(::symlink("../../outside", (temp / "tree/a/link").c_str()), 0);
+  ASSERT_EQ(::symlink("../outside", (temp / "tree/directory").c_str()), 0);
+  for (const char* name :
+       {"outside", "tree", "tree/a", "tree/a/b", "tree/a/b/file", "tree/a/link", "tree/directory"})
+    ASSERT_EQ(::lchown((temp / name).c_str(), kOld, kOld), 0);
+  const UniqueFd dir = *Open(temp.path(), O_RDONLY | O_DIRECTORY);
+  ASSERT_TRUE(GiveTree(dir.get(), "tree", {kNew, kNew}));
+  const auto owner = [&](const char* name) {
+    struct stat info{};
+    EXPECT_EQ(::lstat((temp / name).c_str(), &info), 0);
+    return info.st_uid == info.st_gid ? info.st_uid : ~0U;
+  };
+  for (const char* name :
+       {"tree", "tree/a", "tree/a/b", "tree/a/b/file", "tree/a/link", "tree/directory"})
+    EXPECT_EQ(owner(name), kNew) << name;
+  EXPECT_EQ(owner("tree/another's"), 0U);
+  EXPECT_EQ(owner("outside"), kOld);
+}
+
 TEST(ListDirectory, NamesEveryEntryOnce) {
   const TempDir temp;
   Put(temp / "a", "");

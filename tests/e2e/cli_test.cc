@@ -234,5 +234,25 @@ TEST_F(CliTest, DoctorAgreesWithRun) {
   EXPECT_EQ(LastLine(doctor.out).at("run_would_be_refused"), exec.exit_code != 0);
 }
 
+TEST_F(CliTest, DoctorAndShowAgreeOnTheHostsIds) {
+  const json::Json doctor = LastLine(Cofferdam({"doctor", "--json"}).out).at("host_ids");
+  const json::Json ids =
+      LastLine(Cofferdam({"workspace", "create", "alice", "--json"}).out).at("host_ids");
+  EXPECT_EQ(ids.at("own"), doctor.at("own"));
+  const std::string first = std::to_string(ids.at("first_uid").get<std::uint32_t>());
+  const std::string shown = Cofferdam({"workspace", "show", "alice"}).out;
+  EXPECT_THAT(shown, HasSubstr(first));
+  const std::string text = Cofferdam({"doctor"}).out;
+  if (ids.at("own").get<bool>()) {
+    EXPECT_EQ(ids.at("count"), 4096);
+    EXPECT_THAT(shown, HasSubstr("tools run as " + first));
+    EXPECT_THAT(text, HasSubstr("each workspace has 4096 uids and gids of its own"));
+  } else {
+    EXPECT_EQ(ids.at("count"), 1);
+    EXPECT_THAT(text, HasSubstr("the tools of all workspaces run as uid " + first));
+    EXPECT_THAT(text, HasSubstr("one workspace can use them up for the others"));
+  }
+}
+
 }  // namespace
 }  // namespace cofferdam::e2e

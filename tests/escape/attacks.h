@@ -28,6 +28,7 @@ std::span<const Attack> KernelAttacks();
 std::span<const Attack> NetworkAttacks();
 std::span<const Attack> ProcessAttacks();
 std::span<const Attack> ResourceAttacks();
+std::span<const Attack> TenantAttacks();
 
 /// Prints an outcome and flushes, for attacks that go on afterwards.
 void Print(Outcome outcome);

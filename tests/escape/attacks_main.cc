@@ -62,16 +62,16 @@ bool EnterOwnNamespaces(std::string_view names) {
 }
 
 const Attack* Find(std::string_view name) {
-  for (const auto attacks :
-       {FileAttacks(), KernelAttacks(), NetworkAttacks(), ProcessAttacks(), ResourceAttacks()})
+  for (const auto attacks : {FileAttacks(), KernelAttacks(), NetworkAttacks(), ProcessAttacks(),
+                             ResourceAttacks(), TenantAttacks()})
     for (const Attack& attack : attacks)
       if (name == attack.name) return &attack;
   return nullptr;
 }
 
 int List() {
-  for (const auto attacks :
-       {FileAttacks(), KernelAttacks(), NetworkAttacks(), ProcessAttacks(), ResourceAttacks()})
+  for (const auto attacks : {FileAttacks(), KernelAttacks(), NetworkAttacks(), ProcessAttacks(),
+                             ResourceAttacks(), TenantAttacks()})
     for (const Attack& attack : attacks) std::puts(attack.name);
   return 0;
 }
