@@ -61,7 +61,9 @@ Status WorkspaceIds::LearnFromFiles(int workspaces) const {
   std::vector<IdRange> ranges;
   for (const std::string& folder : folders) {
     const std::uint32_t owner = OwnerOf(workspaces, folder + "/");
-    if (owner != 0 && space.AtOrAbove(owner) == owner) ranges.push_back({owner, folder, folder});
+    if (owner == 0 || space.AtOrAbove(owner) != owner) continue;
+    // Whose it was that was being made or removed is not known any more, nor needed.
+    ranges.push_back({owner, folder.starts_with('.') ? "" : folder, folder});
   }
   return db_->AddRanges(ranges);
 }

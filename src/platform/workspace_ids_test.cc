@@ -224,14 +224,20 @@ TEST_F(WorkspaceIdsTest, ALostDatabaseIsLearnedFromTheFiles) {
     alice = Create(*state, "alice");
     bob = Create(*state, "bob");
   }
-  Rename("bob", "builder");
+  Rename("bob", ".deleted-1");
   ASSERT_EQ(::unlink((temp_ / "state/platform.db").c_str()), 0);
-  const auto state = Open();
-  const std::uint32_t carol = Create(*state, "carol");
-  EXPECT_NE(carol, alice);
-  EXPECT_NE(carol, bob);
-  EXPECT_EQ(Identity(*state, "alice"), alice);
-  EXPECT_EQ(Identity(*state, "builder"), bob);
+  {
+    const sys::UniqueFd folder = *sys::Open(workspaces_ + "/.deleted-1", O_PATH | O_DIRECTORY);
+    const auto held = DirectoryLock::TryShared(folder.get());
+    const auto state = Open();
+    const std::uint32_t carol = Create(*state, "carol");
+    EXPECT_NE(carol, alice);
+    EXPECT_NE(carol, bob);
+    EXPECT_EQ(RangeOf(".deleted-1"), bob);
+    EXPECT_EQ(Identity(*state, "alice"), alice);
+  }
+  ASSERT_TRUE(Open());
+  EXPECT_EQ(RangeOf(".deleted-1"), 0U);
 }
 
 TEST_F(WorkspaceIdsTest, ADamagedDatabaseIsReportedAndKept) {
