@@ -151,9 +151,10 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
   auto layers = Verify({parts.request, launched.reply, report, launched.missing_layers,
                         launcher.host_namespaces(), cgroup, spec.identity.has_value()});
   times.verify = MicrosSince(clock);
+  Status alive = sandbox->client_.AwaitPing(deadline);
   // Before anything is said about layers: those of a worker that was killed are not to be seen.
-  if (const Status alive = sandbox->client_.AwaitPing(deadline); !alive)
-    return std::unexpected(sandbox->Failed(alive.error()));
+  if (alive && !layers) alive = sandbox->client_.Ping(deadline);
+  if (!alive) return std::unexpected(sandbox->Failed(alive.error()));
   if (!layers) return std::unexpected(layers.error());
   sandbox->layers_ = std::move(*layers);
   times.ping = MicrosSince(clock);
