@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -24,34 +25,89 @@ struct DirCloser {
   void operator()(DIR* dir) const { ::closedir(dir); }
 };
 
-// A depth that no honest tree has; deeper ones are refused instead of exhausting the stack.
-constexpr int kMaxTreeDepth = 4096;
+// So many directories are open at once, however deep a tree is.
+constexpr int kMaxOpenDepth = 64;
+// More than anybody can make while we remove, unless they make it for that.
+constexpr int kMaxHoisted = 1 << 20;
 
 int OpenForRemoval(int directory, const std::string& name) {
   return ::openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-Status RemoveTreeAt(int directory, const std::string& name, dev_t device, int depth) {
-  if (::unlinkat(directory, name.c_str(), 0) == 0 || errno == ENOENT) return {};
-  if (errno != EISDIR && errno != EPERM) return ErrnoError(errno, Quoted("removing", name));
-  if (depth > kMaxTreeDepth) return Err(ErrorCode::kTooLarge, Quoted("too deep to remove:", name));
-  int raw = OpenForRemoval(directory, name);
-  // An agent can take its owner's rights away, but not the right to give them back.
-  if (raw < 0 && errno == EACCES &&
-      ::fchmodat(directory, name.c_str(), 0700, AT_SYMLINK_NOFOLLOW) == 0)
-    raw = OpenForRemoval(directory, name);
-  if (raw < 0) return ErrnoError(errno, Quoted("opening to remove", name));
-  const UniqueFd child(raw);
-  ASSIGN_OR_RETURN(const struct stat info, Stat(child.get()));
-  if (info.st_dev != device)
-    return Err(ErrorCode::kBusy, Quoted("another file system is mounted on", name));
-  ASSIGN_OR_RETURN(const std::vector<std::string> entries, ListDirectory(child.get()));
-  for (const std::string& entry : entries)
-    RETURN_IF_ERROR(RemoveTreeAt(child.get(), entry, device, depth + 1));
-  if (::unlinkat(directory, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
+// What lies deeper than we may hold open is moved to the top of the tree, and its turn comes later.
+class TreeRemover {
+ public:
+  TreeRemover(int directory, const std::string& name, dev_t device)
+      : directory_(directory), name_(name), device_(device) {}
+
+  Status Run() {
+    if (Unlinked(directory_, name_)) return {};
+    if (errno != EISDIR && errno != EPERM) return ErrnoError(errno, Quoted("removing", name_));
+    ASSIGN_OR_RETURN(top_, OpenDirectory(directory_, name_));
+    for (int hoisted = -1; hoisted != hoisted_;) {
+      hoisted = hoisted_;
+      RETURN_IF_ERROR(RemoveContents(top_.get(), 0));
+    }
+    return RemoveEmpty(directory_, name_);
+  }
+
+ private:
+  static bool Unlinked(int directory, const std::string& name) {
+    return ::unlinkat(directory, name.c_str(), 0) == 0 || errno == ENOENT;
+  }
+  static Status RemoveEmpty(int directory, const std::string& name) {
+    if (::unlinkat(directory, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return {};
     return ErrnoError(errno, Quoted("removing", name));
-  return {};
-}
+  }
+
+  // An agent can take its owner's rights away, but not the right to give them back.
+  Result<UniqueFd> OpenDirectory(int parent, const std::string& name) const {
+    int raw = OpenForRemoval(parent, name);
+    if (raw < 0 && errno == EACCES &&
+        ::fchmodat(parent, name.c_str(), 0700, AT_SYMLINK_NOFOLLOW) == 0)
+      raw = OpenForRemoval(parent, name);
+    if (raw < 0) return ErrnoError(errno, Quoted("opening to remove", name));
+    UniqueFd opened(raw);
+    ASSIGN_OR_RETURN(const struct stat info, Stat(raw));
+    if (info.st_dev != device_)
+      return Err(ErrorCode::kBusy, Quoted("another file system is mounted on", name));
+    if ((info.st_mode & S_IRWXU) != S_IRWXU && ::fchmod(raw, S_IRWXU) != 0)
+      return ErrnoError(errno, Quoted("opening to remove", name));
+    return opened;
+  }
+
+  Status RemoveContents(int directory, int depth) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
+    for (const std::string& name : names) RETURN_IF_ERROR(Remove(directory, name, depth));
+    return {};
+  }
+
+  Status Remove(int directory, const std::string& name, int depth) {
+    if (Unlinked(directory, name)) return {};
+    if (errno != EISDIR && errno != EPERM) return ErrnoError(errno, Quoted("removing", name));
+    ASSIGN_OR_RETURN(const UniqueFd child, OpenDirectory(directory, name));
+    if (depth == kMaxOpenDepth) return Hoist(directory, name);
+    RETURN_IF_ERROR(RemoveContents(child.get(), depth + 1));
+    return RemoveEmpty(directory, name);
+  }
+
+  Status Hoist(int directory, const std::string& name) {
+    while (++hoisted_ < kMaxHoisted) {
+      const std::string place = ".deeper-" + std::to_string(hoisted_);
+      if (::renameat2(directory, name.c_str(), top_.get(), place.c_str(), RENAME_NOREPLACE) == 0 ||
+          errno == ENOENT)
+        return {};
+      if (errno != EEXIST) return ErrnoError(errno, Quoted("moving to remove", name));
+    }
+    return Err(ErrorCode::kTooLarge, Quoted("too much to remove in", name_));
+  }
+
+  int directory_;
+  const std::string& name_;
+  dev_t device_;
+  UniqueFd top_;
+  int hoisted_ = 0;
+};
 
 struct Giving {
   Owner from;
@@ -104,6 +160,18 @@ Result<UniqueFd> OpenBeneath(int directory, const std::string& path, int flags, 
       return Err(ErrorCode::kPermissionDenied,
                  Quoted("a symbolic link is not allowed here:", path));
     return ErrnoError(errno, Quoted("opening", path));
+  }
+}
+
+Result<UniqueFd> OpenNamed(const std::string& path, int flags, mode_t mode) {
+  open_how how{};
+  how.flags = static_cast<__u64>(flags | O_CLOEXEC);
+  how.mode = (flags & O_CREAT) != 0 ? mode : 0;
+  how.resolve = RESOLVE_NO_MAGICLINKS;
+  for (;;) {
+    const long fd = ::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof(how));
+    if (fd >= 0) return UniqueFd(static_cast<int>(fd));
+    if (errno != EINTR && errno != EAGAIN) return ErrnoError(errno, Quoted("opening", path));
   }
 }
 
@@ -184,7 +252,7 @@ Status RemoveTree(int directory, const std::string& name) {
     if (errno == ENOENT) return {};
     return ErrnoError(errno, Quoted("removing", name));
   }
-  return RemoveTreeAt(directory, name, info.st_dev, 0);
+  return TreeRemover(directory, name, info.st_dev).Run();
 }
 
 Status GiveTree(int directory, const std::string& name, Owner to) {

@@ -28,6 +28,11 @@ Result<UniqueFd> OpenBeneath(int directory, const std::string& path, int flags, 
 Result<UniqueFd> Open(const std::string& path, int flags, mode_t mode = 0);
 Result<UniqueFd> OpenAt(int directory, const std::string& path, int flags, mode_t mode = 0);
 
+/// open(2) for paths that somebody else has named, below whatever is the root: symlinks are
+/// followed, but no magic link (/proc/*/fd, /proc/*/exe), which would lead to what the caller has
+/// open. O_CLOEXEC is always set.
+Result<UniqueFd> OpenNamed(const std::string& path, int flags, mode_t mode = 0);
+
 /// Makes a directory unless it is there; `path` may have missing parents (each gets `mode`).
 Status MakeDirectories(const std::string& path, mode_t mode);
 
@@ -45,8 +50,9 @@ Result<std::vector<std::string>> ListDirectory(int directory);
 
 Result<struct stat> Stat(int fd);
 
-/// Removes `name` below `directory` and all in it; never follows a symlink, never leaves the file
-/// system by a mount point it meets. An absent name is success.
+/// Removes `name` below `directory` and all in it, however deep it is and whatever rights it takes
+/// from its owner; never follows a symlink, never leaves the file system by a mount point it meets.
+/// An absent name is success.
 Status RemoveTree(int directory, const std::string& name);
 
 struct Owner {

@@ -1,6 +1,7 @@
 #include "sys/file.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -66,13 +67,40 @@ TEST(RemoveTree, RemovesEverythingBelowAndNothingThatASymlinkPointsTo) {
   EXPECT_TRUE(RemoveTree(dir.get(), "tree"));
 }
 
-TEST(RemoveTree, RemovesDirectoriesWhoseOwnerMayNotEnterThem) {
+TEST(RemoveTree, RemovesATreeDeeperThanAnyPathAndThanWhatMayBeOpen) {
   const TempDir temp;
-  ASSERT_TRUE(MakeDirectories(temp / "tree/closed", 0700));
-  Put(temp / "tree/closed/file", "x");
-  ASSERT_EQ(::chmod((temp / "tree/closed").c_str(), 0), 0);
+  const UniqueFd top = *Open(temp.path(), O_RDONLY | O_DIRECTORY);
+  const std::string name(250, 'd');
+  ASSERT_EQ(::mkdirat(top.get(), name.c_str(), 0700), 0);
+  UniqueFd at = *OpenAt(top.get(), name, O_RDONLY | O_DIRECTORY);
+  ASSERT_EQ(::mkdirat(at.get(), ".deeper-1", 0700), 0) << "a name that it may take itself";
+  for (int i = 0; i < 500; ++i) {
+    ASSERT_EQ(::mkdirat(at.get(), name.c_str(), 0700), 0);
+    at = *OpenAt(at.get(), name, O_RDONLY | O_DIRECTORY);
+  }
+  ASSERT_TRUE(OpenAt(at.get(), "bottom", O_WRONLY | O_CREAT, 0600));
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit few{200, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  const Status removed = RemoveTree(top.get(), name);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_TRUE(removed) << removed.error().ToString();
+  EXPECT_TRUE(ListDirectory(top.get())->empty());
+}
+
+TEST(RemoveTree, RemovesDirectoriesWhoseOwnerMayNotEnterOrChangeThem) {
+  const TempDir temp;
+  std::vector<std::string> names = {"tree"};
+  for (const mode_t mode : {0000, 0100, 0200, 0400, 0500, 0600}) {
+    const std::string closed = "tree/" + std::to_string(mode);
+    ASSERT_TRUE(MakeDirectories(temp / closed, 0700));
+    Put(temp / (closed + "/file"), "x");
+    names.insert(names.end(), {closed, closed + "/file"});
+    ASSERT_EQ(::chmod((temp / closed).c_str(), mode), 0);
+  }
   ASSERT_EQ(::chown(temp.path().c_str(), 65534, 65534) == 0 || ::geteuid() != 0, true);
-  for (const char* name : {"tree", "tree/closed", "tree/closed/file"})
+  for (const std::string& name : names)
     ASSERT_TRUE(::lchown((temp / name).c_str(), 65534, 65534) == 0 || ::geteuid() != 0);
   // The superuser enters everything, so the question is asked as somebody else.
   const pid_t pid = ::fork();
@@ -112,6 +140,21 @@ TEST(GiveTree, GivesWhatWasItsOwnersAndNothingThatASymlinkPointsTo) {
     EXPECT_EQ(owner(name), kNew) << name;
   EXPECT_EQ(owner("tree/another's"), 0U);
   EXPECT_EQ(owner("outside"), kOld);
+}
+
+TEST(OpenNamed, FollowsSymlinksButNoMagicLink) {
+  const TempDir temp;
+  Put(temp / "file", "text");
+  ASSERT_EQ(::symlink("file", (temp / "link").c_str()), 0);
+  EXPECT_TRUE(OpenNamed(temp / "link", O_RDONLY));
+  EXPECT_TRUE(OpenNamed(temp / "new", O_WRONLY | O_CREAT, 0600));
+  const UniqueFd open = *Open(temp / "file", O_RDONLY);
+  const std::string magic = "/proc/self/fd/" + std::to_string(open.get());
+  EXPECT_TRUE(Open(magic, O_RDONLY));
+  EXPECT_EQ(OpenNamed(magic, O_RDONLY).error().sys_errno, ELOOP);
+  EXPECT_EQ(OpenNamed("/proc/self/exe", O_RDONLY).error().sys_errno, ELOOP);
+  ASSERT_EQ(::symlink(magic.c_str(), (temp / "to-magic").c_str()), 0);
+  EXPECT_EQ(OpenNamed(temp / "to-magic", O_RDONLY).error().sys_errno, ELOOP);
 }
 
 TEST(ListDirectory, NamesEveryEntryOnce) {
