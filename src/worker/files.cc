@@ -59,11 +59,14 @@ class Lister {
  public:
   explicit Lister(v1::FsListResponse& response) : response_(response) {}
 
-  // An error only for the directory that was asked for; one below that vanished is left out.
+  // An error only for the directory that was asked for; what vanished below it, or is closed, is
+  // left out.
   Status List(int directory, const std::string& prefix, bool recursive, int depth) {
-    ASSIGN_OR_RETURN(std::vector<std::string> names, sys::ListDirectory(directory));
-    std::ranges::sort(names);
-    for (const std::string& name : names) {
+    auto names = sys::ListDirectory(directory);
+    if (!names && depth > 0) return {};
+    if (!names) return std::unexpected(names.error());
+    std::ranges::sort(*names);
+    for (const std::string& name : *names) {
       struct stat info;
       if (::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
       RETURN_IF_ERROR(Add(name, prefix + name, info));
@@ -92,7 +95,7 @@ void Set(v1::ControlResponse& response, const Status& status) {
 }
 
 void AnswerList(const v1::FsListRequest& request, v1::ControlResponse& response) {
-  const auto directory = sys::Open(PathOrHere(request.path()), O_RDONLY | O_DIRECTORY);
+  const auto directory = sys::OpenNamed(PathOrHere(request.path()), O_RDONLY | O_DIRECTORY);
   if (!directory) return Set(response, std::unexpected(directory.error()));
   const Status listed =
       Lister(*response.mutable_fs_list()).List(directory->get(), "", request.recursive(), 0);
@@ -261,8 +264,9 @@ bool IsCommitted(int control) {
 
 Status Append(const v1::FsWriteBegin& request, const ChildPipes& pipes) {
   const mode_t mode = request.mode() == 0 ? 0644 : request.mode() & 0777;
-  ASSIGN_OR_RETURN(const sys::UniqueFd fd,
-                   sys::Open(request.path(), O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, mode));
+  ASSIGN_OR_RETURN(
+      const sys::UniqueFd fd,
+      sys::OpenNamed(request.path(), O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, mode));
   return CopyBytes(pipes.input, fd.get(), 0);
 }
 
@@ -296,7 +300,7 @@ Status Replace(const v1::FsWriteBegin& request, const ChildPipes& pipes) {
 
 v1::OpExit ReadFileOp(const v1::FsReadRequest& request, const ChildPipes& pipes) {
   // O_NONBLOCK: the open of a named pipe does not wait for a writer.
-  const auto fd = sys::Open(request.path(), O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  const auto fd = sys::OpenNamed(request.path(), O_RDONLY | O_NONBLOCK | O_NOCTTY);
   if (!fd) return FailedExit(FromError(fd.error()));
   const auto info = sys::Stat(fd->get());
   if (!info) return FailedExit(FromError(info.error()));

@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstring>
+#include <array>
 #include <deque>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "protocol/framing.h"
@@ -110,28 +110,43 @@ bool Walk(int directory, const std::string& prefix, int depth, const Visit& visi
   return true;
 }
 
-struct FileCloser {
-  void operator()(FILE* file) const { std::fclose(file); }
-};
-
 // Reads a file line by line; a line of any length takes kMaxLineBytes.
 class LineReader {
  public:
-  explicit LineReader(FILE* file) : file_(file) {}
+  explicit LineReader(int fd) : fd_(fd) {}
+
+  /// What comes next, as far as it is there; empty at the end.
+  std::string_view Peek() {
+    if (at_ == end_) Fill();
+    return {buffer_.data() + at_, end_ - at_};
+  }
   bool Next(std::string& line) {
     line.clear();
     bool any = false;
-    for (int c = getc_unlocked(file_); c != EOF; c = getc_unlocked(file_)) {
+    for (bool ended = false; !ended;) {
+      const std::string_view ready = Peek();
+      if (ready.empty()) break;
       any = true;
-      if (c == '\n') break;
-      if (line.size() < kMaxLineBytes) line += static_cast<char>(c);
+      const std::size_t length = std::min(ready.find('\n'), ready.size());
+      ended = length < ready.size();
+      line += ready.substr(0, std::min(length, kMaxLineBytes - line.size()));
+      at_ += length + (ended ? 1 : 0);
     }
     if (any && !line.empty() && line.back() == '\r') line.pop_back();
     return any;
   }
 
  private:
-  FILE* file_;
+  void Fill() {
+    // A file that cannot be read any further ends here.
+    at_ = 0;
+    end_ = sys::Read(fd_, buffer_).value_or(0);
+  }
+
+  int fd_;
+  std::array<char, 64 * 1024> buffer_;
+  std::size_t at_ = 0;
+  std::size_t end_ = 0;
 };
 
 class FileGrep {
@@ -139,15 +154,12 @@ class FileGrep {
   FileGrep(const RE2& regex, std::uint32_t context, Output& output)
       : regex_(regex), context_(std::min(context, kMaxContextLines)), output_(output) {}
 
-  void Search(sys::UniqueFd fd, const std::string& path) {
-    const std::unique_ptr<FILE, FileCloser> file(::fdopen(fd.get(), "r"));
-    if (file == nullptr) return;
-    static_cast<void>(fd.Release());
-    if (IsBinary(file.get())) return;
+  void Search(int fd, const std::string& path) {
+    LineReader reader(fd);
+    if (reader.Peek().substr(0, kSniffedBytes).contains('\0')) return;
     before_.clear();
     std::uint32_t after = 0;
     std::uint64_t number = 0;
-    LineReader reader(file.get());
     for (std::string line; !output_.full() && reader.Next(line);) {
       ++number;
       v1::SearchRecord record;
@@ -170,13 +182,6 @@ class FileGrep {
   }
 
  private:
-  static bool IsBinary(FILE* file) {
-    char start[kSniffedBytes];
-    const std::size_t size = std::fread(start, 1, sizeof(start), file);
-    std::rewind(file);
-    return std::memchr(start, 0, size) != nullptr;
-  }
-
   const RE2& regex_;
   std::uint32_t context_;
   Output& output_;
@@ -236,14 +241,14 @@ v1::OpExit GrepOp(const v1::GrepRequest& request, const ChildPipes& pipes) {
   if (!filter.ok())
     return FailedExit(MakeError(v1::ERROR_PROTOCOL, "bad glob '" + request.glob() + "'"));
   const std::string start = PathOrHere(request.path());
-  auto fd = sys::Open(start, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  auto fd = sys::OpenNamed(start, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   if (!fd) return FailedExit(FromError(fd.error()));
   const auto info = sys::Stat(fd->get());
   if (!info) return FailedExit(FromError(info.error()));
   Output output(pipes.output, request.max_matches());
   FileGrep grep(*regex, request.context_lines(), output);
   if (S_ISREG(info->st_mode)) {
-    grep.Search(std::move(*fd), start);
+    grep.Search(fd->get(), start);
     return {};
   }
   Walk(fd->get(), "", 0,
@@ -251,7 +256,7 @@ v1::OpExit GrepOp(const v1::GrepRequest& request, const ChildPipes& pipes) {
            const struct stat& entry) {
          if (!S_ISREG(entry.st_mode) || !filter.Fits(path, name)) return true;
          auto file = sys::OpenAt(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-         if (file) grep.Search(std::move(*file), path);
+         if (file) grep.Search(file->get(), path);
          return !output.full();
        });
   return {};
@@ -263,7 +268,7 @@ v1::OpExit FindOp(const v1::FindRequest& request, const ChildPipes& pipes) {
   const PathFilter filter(request.glob());
   if (!filter.ok())
     return FailedExit(MakeError(v1::ERROR_PROTOCOL, "bad glob '" + request.glob() + "'"));
-  const auto fd = sys::Open(PathOrHere(request.path()), O_RDONLY | O_DIRECTORY);
+  const auto fd = sys::OpenNamed(PathOrHere(request.path()), O_RDONLY | O_DIRECTORY);
   if (!fd) return FailedExit(FromError(fd.error()));
   Output output(pipes.output, request.max_results());
   Walk(fd->get(), "", 0,
