@@ -71,7 +71,12 @@ Status AddMount(const Mount& mount, LaunchParts& parts) {
     return Err(ErrorCode::kTooLarge, "more than 16 mounts");
   if (mount.target.size() >= kMaxMountPath)
     return Err(ErrorCode::kInvalidArgument, "a mount's destination is too long");
-  ASSIGN_OR_RETURN(sys::UniqueFd fd, sys::Open(mount.source, O_PATH | O_NOFOLLOW));
+  if (!mount.source.starts_with('/'))
+    return Err(ErrorCode::kInvalidArgument, "a mount's source is not an absolute path");
+  // Whoever may write above the source must not lead us elsewhere between its check and now.
+  ASSIGN_OR_RETURN(const sys::UniqueFd root, sys::Open("/", O_PATH | O_DIRECTORY));
+  ASSIGN_OR_RETURN(sys::UniqueFd fd, sys::OpenBeneath(root.get(), mount.source.substr(1),
+                                                      O_PATH | O_NOFOLLOW, sys::Links::kRefuse));
   ASSIGN_OR_RETURN(const struct stat info, sys::Stat(fd.get()));
   MountRequest& request = parts.request.mounts[parts.request.mount_count++];
   std::strncpy(request.target, mount.target.c_str(), sizeof(request.target) - 1);
