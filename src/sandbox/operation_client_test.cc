@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <functional>
 #include <future>
 #include <thread>
@@ -189,6 +190,66 @@ TEST_F(OperationClientTest, RefusesOutputOutOfOrderAndOfAnother) {
                }),
                "out of order");
   EXPECT_EQ(output_, "");
+}
+
+// In any other order they break the conversation, and nothing of the output comes out of turn.
+TEST(OperationClientOrder, TakesFramesInTheirOneOrderOnly) {
+  const std::string id = "op-1";
+  const std::vector<v1::WorkerFrame> honest = {Worker::Started(id), Worker::Data(id, 1, "a"),
+                                               Worker::Data(id, 2, "b"), Worker::Data(id, 3, "c"),
+                                               Worker::Exit(id, 4, 0)};
+  std::vector<std::size_t> order = {0, 1, 2, 3, 4};
+  do {
+    Worker worker;
+    OperationClient client(*ControlChannel::Over(worker.TakeHostEnd()));
+    for (const std::size_t i : order) ASSERT_TRUE(worker.Send(honest[i]));
+    ASSERT_EQ(::shutdown(worker.fd(), SHUT_WR), 0);
+    std::string output;
+    const auto exit =
+        client.Run(Command(), {}, [&](v1::OpChannel, std::string_view bytes) { output += bytes; },
+                   std::chrono::seconds(30), {});
+    // The word that it has started is the answer to a request, which may come at any time.
+    std::vector<std::size_t> frames = order;
+    std::erase(frames, 0u);
+    const bool in_order = std::ranges::is_sorted(frames);
+    EXPECT_EQ(exit.has_value(), in_order) << testing::PrintToString(order);
+    EXPECT_TRUE(std::string_view("abc").starts_with(output)) << testing::PrintToString(order);
+    EXPECT_EQ(client.broken(), !in_order) << testing::PrintToString(order);
+  } while (std::ranges::next_permutation(order).found);
+}
+
+TEST_F(OperationClientTest, GivesUpOnAWorkerThatStopsInTheMiddleOfAFrame) {
+  patience_ = std::chrono::milliseconds(20);
+  const std::string whole =
+      protocol::EncodeFrame(Worker::Data("op-1", 1, "output").SerializeAsString());
+  const auto exit = Run([&](const std::string& id) {
+    worker_.Send(Worker::Started(id));
+    worker_.SendRaw(std::string_view(whole).substr(0, whole.size() - 1));
+  });
+  ASSERT_FALSE(exit);
+  EXPECT_EQ(exit.error().code, ErrorCode::kTimeout);
+  EXPECT_EQ(output_, "");
+  EXPECT_TRUE(client_.broken());
+}
+
+TEST_F(OperationClientTest, RefusesAFrameOfFourGigabytesInTheMiddleOfAnOperation) {
+  ExpectBroken(Run([&](const std::string& id) {
+                 worker_.Send(Worker::Started(id));
+                 worker_.Send(Worker::Data(id, 1, "before"));
+                 worker_.SendRaw(std::string("\xff\xff\xff\xffmore", 8));
+               }),
+               "frame");
+  EXPECT_TRUE(output_.empty() || output_ == "before") << output_;
+}
+
+// Answers that cost the worker little and would cost a host that keeps them much.
+TEST_F(OperationClientTest, EndsAFloodOfAnswersAtTheFirst) {
+  const auto exit = Run([&](const std::string& id) {
+    worker_.Send(Worker::Started(id));
+    for (int i = 0; worker_.Send(Worker::Started("op-" + std::to_string(i + 2))); ++i) {
+    }
+  });
+  ExpectBroken(exit, "not made");
 }
 
 TEST_F(OperationClientTest, RefusesTheExitOfAnotherOperation) {
