@@ -23,11 +23,13 @@ struct Attack {
   std::size_t argument_count = 0;
 };
 
+std::span<const Attack> ExhaustionAttacks();
 std::span<const Attack> FileAttacks();
 std::span<const Attack> KernelAttacks();
 std::span<const Attack> NetworkAttacks();
 std::span<const Attack> ProcessAttacks();
 std::span<const Attack> ResourceAttacks();
+std::span<const Attack> SharingAttacks();
 std::span<const Attack> TenantAttacks();
 
 /// Prints an outcome and flushes, for attacks that go on afterwards.

@@ -95,6 +95,20 @@ Outcome MountTmpfs(Arguments arguments) {
   return Of(::mount("none", arguments[0], "tmpfs", 0, nullptr));
 }
 
+Outcome MountFileSystem(Arguments arguments) {
+  return Of(::mount("none", arguments[0], arguments[1], 0, nullptr));
+}
+
+// CVE-2022-0185: the options of a file system that is not mounted yet, one after the other.
+Outcome ConfigureFileSystem(Arguments) {
+  const int fd = ::fsopen("tmpfs", FSOPEN_CLOEXEC);
+  // Asked without one, too, so that the second call is tried where the first is refused.
+  if (::fsconfig(fd, FSCONFIG_SET_STRING, "size", "4096", 0) != 0 ||
+      ::fsconfig(fd, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
+    return {errno};
+  return Of(::fsmount(fd, FSMOUNT_CLOEXEC, 0));
+}
+
 Outcome OpenTree(Arguments arguments) {
   return Of(::open_tree(AT_FDCWD, arguments[0], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
 }
@@ -196,6 +210,8 @@ constexpr Attack kAttacks[] = {
     {"remount_writable", RemountWritable, 1},
     {"remount_own_writable", RemountOwnWritable, 1},
     {"mount_tmpfs", MountTmpfs, 1},
+    {"mount_file_system", MountFileSystem, 2},
+    {"configure_file_system", ConfigureFileSystem},
     {"open_tree", OpenTree, 1},
     {"open_for_reading", OpenForReading, 1},
     {"open_for_writing", OpenForWriting, 1},

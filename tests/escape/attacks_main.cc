@@ -14,6 +14,7 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "attacks.h"
 
@@ -38,9 +39,10 @@ bool WriteFile(const char* path, const std::string& text) {
 
 // The caller is itself in the new user namespace, with every capability there.
 bool EnterOwnNamespaces(std::string_view names) {
-  constexpr std::pair<const char*, int> kKnown[] = {{"user", CLONE_NEWUSER}, {"mnt", CLONE_NEWNS},
-                                                    {"net", CLONE_NEWNET},   {"uts", CLONE_NEWUTS},
-                                                    {"pid", CLONE_NEWPID},   {"ipc", CLONE_NEWIPC}};
+  constexpr std::pair<const char*, int> kKnown[] = {
+      {"user", CLONE_NEWUSER},    {"mnt", CLONE_NEWNS},  {"net", CLONE_NEWNET},
+      {"uts", CLONE_NEWUTS},      {"pid", CLONE_NEWPID}, {"ipc", CLONE_NEWIPC},
+      {"cgroup", CLONE_NEWCGROUP}};
   int flags = 0;
   for (const auto& [name, flag] : kKnown)
     if (names.find(name) != std::string_view::npos) flags |= flag;
@@ -61,17 +63,20 @@ bool EnterOwnNamespaces(std::string_view names) {
   return pid == 0;
 }
 
+std::vector<std::span<const Attack>> AllAttacks() {
+  return {ExhaustionAttacks(), FileAttacks(),     KernelAttacks(),  NetworkAttacks(),
+          ProcessAttacks(),    ResourceAttacks(), SharingAttacks(), TenantAttacks()};
+}
+
 const Attack* Find(std::string_view name) {
-  for (const auto attacks : {FileAttacks(), KernelAttacks(), NetworkAttacks(), ProcessAttacks(),
-                             ResourceAttacks(), TenantAttacks()})
+  for (const auto attacks : AllAttacks())
     for (const Attack& attack : attacks)
       if (name == attack.name) return &attack;
   return nullptr;
 }
 
 int List() {
-  for (const auto attacks : {FileAttacks(), KernelAttacks(), NetworkAttacks(), ProcessAttacks(),
-                             ResourceAttacks(), TenantAttacks()})
+  for (const auto attacks : AllAttacks())
     for (const Attack& attack : attacks) std::puts(attack.name);
   return 0;
 }

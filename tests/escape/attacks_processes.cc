@@ -5,11 +5,9 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/ipc.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
-#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -131,16 +129,6 @@ Outcome ReadMemoryOf(Arguments arguments) {
   return {size == sizeof(text) && std::memcmp(text, "canary", sizeof(text)) == 0 ? 0 : ENODATA};
 }
 
-constexpr std::size_t kSegmentBytes = 4096;
-Outcome ShareMemory(Arguments arguments) {
-  return Of(::shmget(std::atoi(arguments[0]), kSegmentBytes, IPC_CREAT | IPC_EXCL | 0600));
-}
-Outcome AttachSharedMemory(Arguments arguments) {
-  const int segment = ::shmget(std::atoi(arguments[0]), kSegmentBytes, 0);
-  if (segment < 0) return {errno};
-  return Of(::shmctl(segment, IPC_RMID, nullptr));
-}
-
 // A signal that the kernel sends in our name when a pipe becomes readable.
 Outcome SignalByPipe(pid_t pid, int signal) {
   int ends[2];
@@ -149,6 +137,39 @@ Outcome SignalByPipe(pid_t pid, int signal) {
       ::fcntl(ends[0], F_SETFL, O_ASYNC | O_NONBLOCK) != 0)
     return {errno};
   return Of(::write(ends[1], "x", 1));
+}
+
+// The worker's program lies at a fixed address; reading it needs the right to trace.
+Outcome ReadWorkersMemory(Arguments) {
+  constexpr std::uintptr_t kProgram = 0x400000;
+  char text[4];
+  const iovec local{text, sizeof(text)};
+  const iovec remote{reinterpret_cast<void*>(kProgram), sizeof(text)};  // NOLINT
+  return Of(::process_vm_readv(kWorker, &local, 1, &remote, 1, 0));
+}
+
+// While children come and go, so that numbers and parents change, looks again and again for a
+// moment in which the files of the worker or of its own parent are open.
+Outcome RaceInProc(Arguments arguments) {
+  const std::string parent = std::to_string(::getppid());
+  Outcome outcome{ENOENT};
+  for (int round = std::atoi(arguments[0]); round > 0; --round) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      // Its own child is left to whoever takes orphans.
+      if (::fork() >= 0) ::_exit(0);
+      ::_exit(1);
+    }
+    for (const std::string& pid : {std::string("1"), parent})
+      for (const char* file : {"mem", "environ", "root", "exe", "fd/3", "ns/user"}) {
+        const int flags = std::strcmp(file, "mem") == 0 ? O_RDWR : O_RDONLY;
+        const int fd = ::open(("/proc/" + pid + "/" + file).c_str(), flags | O_CLOEXEC);
+        if (fd >= 0) return {};
+        outcome = {errno};
+      }
+    ::waitpid(child, nullptr, 0);
+  }
+  return outcome;
 }
 
 // Every signal that could end or stop a process.
@@ -204,6 +225,49 @@ Outcome DaemonAndWait(Arguments) {
   Print({});
   WaitForever();
 }
+// Takes every signal that can be taken and goes on; "wait" stays for ever.
+Outcome IgnoreSignals(Arguments arguments) {
+  for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_IGN);
+  for (const int signal : {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGXCPU, SIGALRM})
+    if (::kill(::getpid(), signal) != 0) return {errno};
+  if (std::strcmp(arguments[0], "wait") != 0) return {};
+  Print({});
+  WaitForever();
+}
+
+// Children that have ended and for which nobody waits.
+Outcome Zombies(Arguments arguments) {
+  const int wanted = std::atoi(arguments[0]);
+  for (int i = 0; i < wanted; ++i) {
+    const pid_t pid = ::fork();
+    if (pid < 0) return {errno};
+    if (pid == 0) ::_exit(0);
+    siginfo_t info;
+    if (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) != 0) return {errno};
+  }
+  return {};
+}
+
+// Children of children, whose parent has ended before them: somebody else has to wait for them.
+// Where too many are left it waits for a while, and gives up.
+Outcome Orphans(Arguments arguments) {
+  int attempts = 1'000'000;
+  for (int left = std::atoi(arguments[0]); left > 0; --left) {
+    pid_t pid = ::fork();
+    for (; pid < 0 && errno == EAGAIN && attempts > 0; --attempts) {
+      ::sched_yield();
+      pid = ::fork();
+    }
+    if (pid < 0) return {errno};
+    if (pid == 0) {
+      static_cast<void>(::fork());
+      ::_exit(0);
+    }
+    ::waitpid(pid, nullptr, 0);
+  }
+  return {};
+}
+
 Outcome StopSupervisor(Arguments) {
   StartDaemon();
   const Outcome outcome = Of(::kill(::getppid(), SIGSTOP));
@@ -240,12 +304,15 @@ constexpr Attack kAttacks[] = {
     {"see_process", SeeProcess, 1},
     {"signal_process", SignalProcess, 1},
     {"read_memory_of", ReadMemoryOf, 2},
-    {"share_memory", ShareMemory, 1},
-    {"attach_shared_memory", AttachSharedMemory, 1},
+    {"read_workers_memory", ReadWorkersMemory},
+    {"race_in_proc", RaceInProc, 1},
     {"signal_worker", SignalWorker, 1},
     {"kill_everything", KillEverything},
     {"daemon", Daemon},
     {"daemon_and_wait", DaemonAndWait},
+    {"ignore_signals", IgnoreSignals, 1},
+    {"zombies", Zombies, 1},
+    {"orphans", Orphans, 1},
     {"stop_supervisor", StopSupervisor},
     {"kill_supervisor", KillSupervisor},
 };

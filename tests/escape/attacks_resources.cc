@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -105,6 +107,46 @@ Outcome ManyDescriptors(Arguments arguments) {
   return {};
 }
 
+// Descriptors that are on their way to nobody.
+Outcome DescriptorsInFlight(Arguments arguments) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
+    return {errno};
+  constexpr int kAtOnce = 100;
+  for (int left = std::atoi(arguments[0]); left > 0; left -= kAtOnce) {
+    alignas(cmsghdr) char control[CMSG_SPACE(kAtOnce * sizeof(int))] = {};
+    char byte = 0;
+    iovec data{&byte, 1};
+    msghdr message{};
+    message.msg_iov = &data;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(kAtOnce * sizeof(int));
+    for (int i = 0; i < kAtOnce; ++i)
+      std::memcpy(CMSG_DATA(header) + i * sizeof(int), &ends[0], sizeof(int));
+    if (::sendmsg(ends[1], &message, 0) < 0) return {errno};
+  }
+  return {};
+}
+
+// Output without an end that anybody could keep, in MiB; both streams.
+Outcome FloodOutput(Arguments arguments) {
+  const std::string bytes(kMiB, 'x');
+  for (int left = std::atoi(arguments[0]); left > 0; --left) {
+    const int stream = left % 2 == 0 ? STDERR_FILENO : STDOUT_FILENO;
+    for (std::size_t at = 0; at < bytes.size();) {
+      const ssize_t size = ::write(stream, bytes.data() + at, bytes.size() - at);
+      if (size < 0) return {errno};
+      at += static_cast<std::size_t>(size);
+    }
+  }
+  return {};
+}
+
 // Dies with as much of a core dump as its hard limit allows.
 Outcome Crash(Arguments) {
   rlimit limit{};
@@ -126,6 +168,8 @@ constexpr Attack kAttacks[] = {
     {"fill_file", FillFile, 2},
     {"many_files", ManyFiles, 2},
     {"many_descriptors", ManyDescriptors, 1},
+    {"descriptors_in_flight", DescriptorsInFlight, 1},
+    {"flood_output", FloodOutput, 1},
     {"crash", Crash},
     {"unlimit_core", UnlimitCore},
 };

@@ -32,7 +32,7 @@ struct Control {
   std::string own = {};
   int capability = -1;
   std::uint32_t uid = 0;
-  bool leak_descriptor = false;
+  Leak leak = Leak::kNothing;
   /// Gives a reason why this kernel would refuse the attack anyway.
   std::function<std::string()> refused_anyway = {};
 
@@ -52,8 +52,8 @@ struct Control {
     uid = other_uid;
     return std::move(*this);
   }
-  Control Leaking() && {
-    leak_descriptor = true;
+  Control Leaking(Leak what) && {
+    leak = what;
     return std::move(*this);
   }
   Control Unless(std::function<std::string()> reason) && {
@@ -157,6 +157,15 @@ std::vector<Case> Cases() {
        "errno EROFS",
        Outside().With({"create_file_in", "{scratch}"})},
       {"HostsTerminal", {"open_for_writing", "{terminal}"}, kEnoent, Outside()},
+      {"HardLinkToAHostFile", {"hard_link", "{canary}"}, kEnoent, Outside()},
+      {"HardLinkOutOfAMount",
+       {"hard_link", "/mnt/attacks/attacks"},
+       "errno EXDEV",
+       Outside().With({"hard_link", "{attack_program}"})},
+      {"LeakedDirectory",
+       {"leaked_directory", "{canary}"},
+       "errno EBADF",
+       Outside().InOwn("user,mnt").Leaking(Leak::kRoot).Unless(NoUserNamespaces)},
       {"LeaveTheControlGroup",
        {"open_for_writing", "{cgroup_file}"},
        kEnoent,
@@ -178,6 +187,24 @@ std::vector<Case> Cases() {
        {"open_tree", "/workspace"},
        kEperm,
        Outside().With({"open_tree", "{scratch}"}).InOwn("user,mnt").Unless(NoUserNamespaces)},
+      {"ConfigureAFileSystem",
+       {"configure_file_system"},
+       kEperm,
+       Outside().InOwn("user,mnt").Unless(NoUserNamespaces)},
+      {"MountACgroupHierarchy",
+       {"mount_file_system", "/workspace", "cgroup2"},
+       kEperm,
+       Outside()
+           .With({"mount_file_system", "{scratch}", "cgroup2"})
+           .InOwn("user,mnt,cgroup")
+           .Unless(NoUserNamespaces)},
+      {"MountBinaryFormats",
+       {"mount_file_system", "/workspace", "binfmt_misc"},
+       kEperm,
+       Outside()
+           .With({"mount_file_system", "{scratch}", "binfmt_misc"})
+           .InOwn("user,mnt")
+           .Unless(NoUserNamespaces)},
 
       // Programs and devices that carry rights
       {"SetuidProgram",
@@ -215,6 +242,27 @@ std::vector<Case> Cases() {
        kEacces,
        Outside().Needs(CAP_SYS_ADMIN)},
       {"SysrqTrigger", {"open_for_writing", "{sysrq}"}, kEacces, Outside().Needs(CAP_DAC_OVERRIDE)},
+      {"ModprobePath", {"open_for_writing", "{modprobe}"}, kEacces, Outside().Needs(CAP_SYS_ADMIN)},
+      {"UeventHelper",
+       {"open_for_writing", "{uevent_helper}"},
+       kEnoent,
+       Outside().Needs(CAP_DAC_OVERRIDE)},
+      {"BinaryFormat",
+       {"open_for_writing", "{binary_formats}"},
+       kEnoent,
+       Outside().Needs(CAP_DAC_OVERRIDE)},
+      {"ReleaseAgent",
+       {"open_for_writing", "{release_agent}"},
+       kEnoent,
+       Outside().Needs(CAP_DAC_OVERRIDE)},
+      {"NotifyOnRelease",
+       {"open_for_writing", "{notify_on_release}"},
+       kEnoent,
+       Outside().Needs(CAP_DAC_OVERRIDE)},
+      {"MemoryOfTheMachine",
+       {"open_for_reading", "{kcore}"},
+       kEacces,
+       Outside().Needs(CAP_SYS_RAWIO)},
       {"VirtualMemorySettings",
        {"open_for_writing", "/proc/sys/vm/overcommit_memory"},
        kEacces,
@@ -355,11 +403,23 @@ std::vector<Case> Cases() {
        {"worker_oom_score"},
        kEacces,
        Without({Layer::kUndumpable, Layer::kLandlock})},
+      {"OverwriteTheWorker",
+       {"overwrite_program", "1", "-"},
+       kEacces,
+       Outside().With({"overwrite_program", "child", "{own_program}"})},
+      {"ReadTheWorkersMemory",
+       {"read_workers_memory"},
+       kEperm,
+       Without({Layer::kSeccomp, Layer::kUndumpable}).Unless(kYama)},
+      {"RaceInProc", {"race_in_proc", "300"}, kEacces, Without({Layer::kUndumpable}).Unless(kYama)},
       {"StealTheControlChannel",
        {"steal_channel"},
        kEperm,
        Without({Layer::kSeccomp, Layer::kUndumpable}).Unless(kYama)},
-      {"InheritedDescriptor", {"inherited_descriptor"}, "errno EBADF", Outside().Leaking()},
+      {"InheritedDescriptor",
+       {"inherited_descriptor"},
+       "errno EBADF",
+       Outside().Leaking(Leak::kStream)},
 
       // Processes of the host
       {"SecretInTheEnvironment",
@@ -379,6 +439,10 @@ std::vector<Case> Cases() {
        kEperm,
        Without({Layer::kRlimits}).Unless(NoCoreDumps)},
       {"ManyDescriptors", {"many_descriptors", "900"}, "errno EMFILE", Without({Layer::kRlimits})},
+      {"DescriptorsInFlight",
+       {"descriptors_in_flight", "600"},
+       "errno ETOOMANYREFS",
+       Without({Layer::kRlimits})},
       {"HugeFile", {"fill_file", "/workspace/huge", "3"}, "signal 25", Without({Layer::kRlimits})},
   };
 }
@@ -407,8 +471,16 @@ std::vector<SecondLine> SecondLines() {
        {"create_file_in", "/mnt/attacks"},
        {Layer::kLandlock},
        "errno EROFS"},
+      {"HardLinkWithoutLandlock",
+       {"hard_link", "/mnt/attacks/attacks"},
+       {Layer::kLandlock},
+       "errno EXDEV"},
       {"RemountWithoutSeccomp", {"remount_writable", "/usr"}, {Layer::kSeccomp}, kEperm},
       {"MountWithoutSeccomp", {"mount_tmpfs", "/workspace"}, {Layer::kSeccomp}, kEperm},
+      {"MountACgroupWithoutSeccomp",
+       {"mount_file_system", "/workspace", "cgroup2"},
+       {Layer::kSeccomp},
+       kEperm},
       {"SetuidWithoutNoNewPrivs",
        {"setuid_program", "/mnt/attacks/setuid"},
        {Layer::kSeccomp, Layer::kLandlock, Layer::kNoNewPrivs},
@@ -421,6 +493,11 @@ std::vector<SecondLine> SecondLines() {
       {"RawSocketWithoutSeccomp", {"raw_socket"}, {Layer::kSeccomp}, kEperm},
       {"TraceTheWorkerWithoutSeccomp", {"trace_worker"}, {Layer::kSeccomp}, kEperm},
       {"StealTheChannelWithoutSeccomp", {"steal_channel"}, {Layer::kSeccomp}, kEperm},
+      {"OverwriteTheWorkerWithoutUndumpable",
+       {"overwrite_program", "1", "-"},
+       {Layer::kUndumpable},
+       "errno ETXTBSY"},
+      {"ReadTheWorkersMemoryWithoutSeccomp", {"read_workers_memory"}, {Layer::kSeccomp}, kEperm},
       {"ReadMemoryWithoutSeccomp",
        {"read_memory_of", "{test_pid}", "{secret_address}"},
        {Layer::kSeccomp},
@@ -457,7 +534,7 @@ class Attacks : public AttackTest, public testing::WithParamInterface<Case> {
   void ExpectSuccess(const std::string& outcome) {
     // Of a kernel that was built without it, or of a container that shows it read-only.
     constexpr std::string_view kAbsent[] = {"errno ENOSYS", "errno EAFNOSUPPORT",
-                                            "errno EPROTONOSUPPORT", "errno EROFS"};
+                                            "errno EPROTONOSUPPORT", "errno EROFS", "errno ENODEV"};
     if (std::ranges::find(kAbsent, outcome) != std::end(kAbsent))
       return Skip("control", "this machine does not have it: " + outcome);
     EXPECT_EQ(outcome, "succeeded");
@@ -489,7 +566,7 @@ TEST_P(Attacks, SucceedsWithoutWhatStopsIt) {
   if (!missing_.empty()) return Skip("control", missing_);
   if (control.place == Control::Place::kOutside) {
     if (!control.own.empty()) arguments.insert(arguments.begin(), "--own=" + control.own);
-    const OutsideOptions options{.uid = control.uid, .leak_descriptor = control.leak_descriptor};
+    const OutsideOptions options{.uid = control.uid, .leak = control.leak};
     ExpectSuccess(AttackOutside(arguments, options));
   } else {
     auto sandbox = Make(control.without);

@@ -73,6 +73,7 @@ Host::Host() : host_name_(HostName()) {
   MakeListeners();
   MakeVictim();
   FindDevices();
+  FindKernelFiles();
 }
 
 Host::~Host() {
@@ -93,6 +94,9 @@ void Host::MakeFiles() {
   MakeFile(facts_["canary"].value, kCanary, 0666);
   facts_["attacks_directory"] = {attacks_};
   facts_["scratch"] = {scratch_};
+  facts_["attack_program"] = {program_};
+  facts_["own_program"] = {directory_ / "own"};
+  MakeFile(facts_["own_program"].value, *image, 0755);
   struct stat info;
   CHECK(::stat("/", &info) == 0);
   facts_["root_device"] = {std::to_string(major(info.st_dev)) + ":" +
@@ -175,6 +179,24 @@ void Host::MakeVictim() {
   facts_["victims_network"] = {"/proc/" + std::to_string(victim_) + "/ns/net"};
 }
 
+// Settings that would have the kernel run a program of the attacker's, or show its memory. An
+// attack opens them and writes nothing.
+void Host::FindKernelFiles() {
+  constexpr std::pair<const char*, const char*> kFiles[] = {
+      {"sysrq", "/proc/sysrq-trigger"},
+      {"kcore", "/proc/kcore"},
+      {"modprobe", "/proc/sys/kernel/modprobe"},
+      {"uevent_helper", "/sys/kernel/uevent_helper"},
+      {"binary_formats", "/proc/sys/fs/binfmt_misc/register"},
+      {"release_agent", "/sys/fs/cgroup/memory/release_agent"},
+      {"notify_on_release", "/sys/fs/cgroup/memory/notify_on_release"}};
+  for (const auto& [name, path] : kFiles) {
+    facts_[name] = {path};
+    if (::access(path, F_OK) != 0)
+      facts_[name].missing = "this machine has no " + std::string(path);
+  }
+}
+
 void Host::FindDevices() {
   facts_["block_device"].missing = "there is no block device in /dev";
   facts_["open_block_device"].missing = "there is no block device in /dev that can be opened";
@@ -187,9 +209,6 @@ void Host::FindDevices() {
     facts_["block_device"] = {path};
     if (sys::Open(path, O_RDONLY | O_NONBLOCK)) facts_["open_block_device"] = {path};
   }
-  facts_["sysrq"] = {"/proc/sysrq-trigger"};
-  if (::access("/proc/sysrq-trigger", F_OK) != 0)
-    facts_["sysrq"].missing = "this kernel does not have it";
   facts_["cgroup_file"].missing = "no cgroup hierarchy is mounted";
   for (const char* path :
        {"/sys/fs/cgroup/cgroup.procs", "/sys/fs/cgroup/memory/tasks", "/sys/fs/cgroup/pids/tasks"})
@@ -261,9 +280,13 @@ std::unique_ptr<LocalSandbox> EscapeTest::Make(const std::vector<sandbox::Layer>
   spec.id = mark_ + "-" + std::to_string(++count_);
   for (const sandbox::Layer layer : without)
     spec = sandbox::TestControl::WithoutForTest(std::move(spec), layer);
-  auto made = LocalSandbox::Create(*launcher_, spec, Deadline::Never());
+  auto made = MakeFrom(spec);
   EXPECT_TRUE(made) << made.error().ToString();
   return made ? std::move(*made) : nullptr;
+}
+
+Result<std::unique_ptr<LocalSandbox>> EscapeTest::MakeFrom(const sandbox::SandboxSpec& spec) {
+  return LocalSandbox::Create(*launcher_, spec, Deadline::Never());
 }
 
 EscapeTest::Attempt EscapeTest::Attack(LocalSandbox& sandbox, std::vector<std::string> arguments,

@@ -51,6 +51,7 @@ class Host {
   void MakeListeners();
   void MakeVictim();
   void FindDevices();
+  void FindKernelFiles();
 
   sys::TempDir directory_;
   std::string attacks_;
@@ -77,6 +78,10 @@ class EscapeTest : public testing::Test {
 
   /// A sandbox without the given layers; the attack program is at /mnt/attacks.
   std::unique_ptr<sandbox::LocalSandbox> Make(const std::vector<sandbox::Layer>& without = {});
+  /// The sandbox of any spec, or why there is none.
+  static Result<std::unique_ptr<sandbox::LocalSandbox>> MakeFrom(const sandbox::SandboxSpec& spec);
+  /// The test's own directory, which no sandbox is shown as a whole.
+  const sys::TempDir& files() const { return files_; }
 
   struct Attempt {
     Result<sandbox::ExecResult> result;

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <cstdio>
 #include <stop_token>
 #include <string>
 
@@ -182,6 +184,60 @@ TEST_F(LimitAttacks, ControlALargerTmpTakesAsMuch) {
     EXPECT_EQ(Attack(*sandbox, {"many_files", directory, "300"}).outcome, "succeeded");
   }
 }
+
+// ---- Output that nobody could keep
+
+// Bytes of memory that the test itself has.
+std::uint64_t OwnMemory() {
+  const auto text = sys::ReadFile("/proc/self/statm");
+  std::uint64_t total = 0;
+  std::uint64_t resident = 0;
+  EXPECT_EQ(std::sscanf(text->c_str(), "%lu %lu", &total, &resident), 2);
+  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+TEST_F(LimitAttacks, AFloodOfOutputCostsTheHostNothing) {
+  constexpr std::uint64_t kMiB = 1 << 20;
+  constexpr std::uint64_t kFlood = 1024;
+  spec_.limits.memory_bytes = 64 << 20;
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  const std::uint64_t before = OwnMemory();
+  std::uint64_t most = before;
+  std::uint64_t next = 0;
+  std::uint64_t taken = 0;
+  const auto result =
+      sandbox->Exec({.argv = {kProgramInside, "flood_output", std::to_string(kFlood), mark_}},
+                    [&](sandbox::OutputStream, std::string_view part) {
+                      taken += part.size();
+                      if (taken < next) return;
+                      next += 64 * kMiB;
+                      most = std::max(most, OwnMemory());
+                    },
+                    {});
+  ASSERT_TRUE(result) << result.error().ToString();
+  EXPECT_EQ(result->exit_code, 0);
+  EXPECT_GE(taken, kFlood * kMiB);
+  EXPECT_LT(most - before, 16 * kMiB);
+  ExpectWorking(*sandbox);
+}
+
+TEST_F(LimitAttacks, ControlOutputThatIsKeptCostsAsMuch) {
+  constexpr std::uint64_t kMiB = 1 << 20;
+  constexpr std::uint64_t kFlood = 64;
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  const std::uint64_t before = OwnMemory();
+  std::string kept;
+  const auto result =
+      sandbox->Exec({.argv = {kProgramInside, "flood_output", std::to_string(kFlood), mark_}},
+                    [&](sandbox::OutputStream, std::string_view part) { kept += part; }, {});
+  ASSERT_TRUE(result) << result.error().ToString();
+  EXPECT_GE(kept.size(), kFlood * kMiB);
+  EXPECT_GE(OwnMemory() - before, kFlood * kMiB / 2);
+}
+
+// ---- Core files
 
 bool LeftACoreFile(sandbox::LocalSandbox& sandbox) {
   const auto entries = sandbox.List("", false);

@@ -79,7 +79,9 @@ OutsideRun RunOutside(const std::vector<std::string>& arguments, const OutsideOp
     ::setsid();
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     ::dup2(output->write_end.get(), STDOUT_FILENO);
-    if (options.leak_descriptor && ::dup(STDOUT_FILENO) < 0) ::_exit(126);
+    if (options.leak == Leak::kStream && ::dup(STDOUT_FILENO) < 0) ::_exit(126);
+    if (options.leak == Leak::kRoot && ::open("/", O_RDONLY | O_DIRECTORY) < 0)  // NOLINT: a leak
+      ::_exit(126);
     if (!options.working_directory.empty() && ::chdir(options.working_directory.c_str()) != 0)
       ::_exit(126);
     if (options.uid != 0 && !BecomeUser(options.uid)) ::_exit(126);

@@ -17,12 +17,14 @@ struct OutsideRun {
   std::string outcome;
 };
 
+/// A descriptor that is left open in a program.
+enum class Leak { kNothing, kStream, kRoot };
+
 struct OutsideOptions {
   std::string working_directory = {};
   /// Runs under this uid and gid, without groups; 0 stays what the test is.
   std::uint32_t uid = 0;
-  /// Leaves a descriptor open in the program.
-  bool leak_descriptor = false;
+  Leak leak = Leak::kNothing;
 };
 
 /// Runs a program to its end, and kills whatever it leaves in its process group.

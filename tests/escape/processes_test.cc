@@ -137,22 +137,116 @@ TEST_F(ProcessAttacks, ControlADaemonOutsideOutlivesItsParent) {
   KillAll(ProcessesMarked(mark_));
 }
 
-TEST_F(ProcessAttacks, SharedMemoryOfAnotherSandboxIsNotThere) {
-  const std::string key = std::to_string(::getpid());
-  const auto first = Make();
-  const auto second = Make();
-  ASSERT_TRUE(first != nullptr && second != nullptr);
-  EXPECT_EQ(Attack(*first, {"share_memory", key}).outcome, "succeeded");
-  EXPECT_EQ(Attack(*second, {"attach_shared_memory", key}).outcome, "errno ENOENT");
+// ---- At a timeout
+
+TEST_F(ProcessAttacks, WhoIgnoresEverySignalIsKilledAtItsTimeout) {
+  auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  const Attempt attempt = Attack(*sandbox, {"ignore_signals", "wait"}, [](const std::string&) {},
+                                 {.timeout = std::chrono::milliseconds(300)}, {});
+  EXPECT_EQ(attempt.outcome, "succeeded") << "it did ignore them";
+  ASSERT_TRUE(attempt.result) << attempt.result.error().ToString();
+  EXPECT_TRUE(attempt.result->timed_out);
+  EXPECT_EQ(attempt.result->signal, SIGKILL);
+  EXPECT_THAT(ProcessesOf(*sandbox), testing::IsEmpty());
+  ExpectWorking(*sandbox);
+  ExpectNothingSurvives(std::move(sandbox));
 }
 
-TEST_F(ProcessAttacks, ControlSharedMemoryIsFoundWithoutTheIpcNamespace) {
-  const std::string key = std::to_string(::getpid());
-  const auto first = Make({Layer::kIpcNamespace});
-  const auto second = Make({Layer::kIpcNamespace});
-  ASSERT_TRUE(first != nullptr && second != nullptr);
-  EXPECT_EQ(Attack(*first, {"share_memory", key}).outcome, "succeeded");
-  EXPECT_EQ(Attack(*second, {"attach_shared_memory", key}).outcome, "succeeded");
+TEST_F(ProcessAttacks, ControlSignalsCanBeIgnored) {
+  EXPECT_EQ(AttackOutside({"ignore_signals", "end"}), "succeeded");
+}
+
+TEST_F(ProcessAttacks, ADaemonDoesNotOutliveATimeout) {
+  auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  std::set<pid_t> processes;
+  const Attempt attempt = Attack(*sandbox, {"daemon_and_wait"},
+                                 [&](const std::string&) { processes = ProcessesOf(*sandbox); },
+                                 {.timeout = std::chrono::milliseconds(500)}, {});
+  ASSERT_TRUE(attempt.result) << attempt.result.error().ToString();
+  EXPECT_TRUE(attempt.result->timed_out);
+  EXPECT_GE(processes.size(), 2u) << "the attack and its daemon were there";
+  EXPECT_TRUE(AllGone(processes));
+  EXPECT_THAT(ProcessesOf(*sandbox), testing::IsEmpty());
+  ExpectWorking(*sandbox);
+}
+
+// ---- Ended processes for which nobody waits
+
+TEST_F(ProcessAttacks, AThousandZombiesGoWithTheirParent) {
+  spec_.limits.processes = 1200;
+  auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  EXPECT_EQ(Attack(*sandbox, {"zombies", "1000"}).outcome, "succeeded");
+  EXPECT_THAT(ProcessesOf(*sandbox), testing::IsEmpty());
+  EXPECT_EQ(Attack(*sandbox, {"zombies", "1000"}).outcome, "succeeded") << "there is room again";
+  ExpectNothingSurvives(std::move(sandbox));
+}
+
+TEST_F(ProcessAttacks, ZombiesCountAsProcesses) {
+  spec_.limits.processes = 20;
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  EXPECT_EQ(Attack(*sandbox, {"zombies", "60"}).outcome, "errno EAGAIN");
+  ExpectWorking(*sandbox);
+}
+
+TEST_F(ProcessAttacks, ControlZombiesAreFreeWithoutLimits) {
+  spec_.limits.processes = 20;
+  const auto sandbox = Make({Layer::kCgroup, Layer::kRlimits});
+  ASSERT_NE(sandbox, nullptr);
+  EXPECT_EQ(Attack(*sandbox, {"zombies", "60"}).outcome, "succeeded");
+}
+
+// They become the supervisor's, which has to take each of them for the next to find a place.
+TEST_F(ProcessAttacks, ThousandsOfOrphansAreReaped) {
+  spec_.limits.processes = 50;
+  auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  EXPECT_EQ(Attack(*sandbox, {"orphans", "3000"}).outcome, "succeeded");
+  EXPECT_THAT(ProcessesOf(*sandbox), testing::IsEmpty());
+  ExpectWorking(*sandbox);
+  ExpectNothingSurvives(std::move(sandbox));
+}
+
+TEST_F(ProcessAttacks, ControlOrphansOfAParentThatDoesNotWaitUseUpTheLimit) {
+  // Children that have ended and are not waited for, of the one process that could.
+  spec_.limits.processes = 50;
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  EXPECT_EQ(Attack(*sandbox, {"zombies", "3000"}).outcome, "errno EAGAIN");
+}
+
+// ---- Through a working directory
+
+// CVE-2024-21626: a working directory by the number of a descriptor that was left open.
+TEST_F(ProcessAttacks, NoDescriptorIsAWorkingDirectoryOfTheHosts) {
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  std::string canary = host().Find("canary").value;
+  for (int number = 0; number < 64; ++number) {
+    for (const char* process : {"self", "1"}) {
+      sandbox::ExecRequest request;
+      request.working_directory = "/proc/" + std::string(process) + "/fd/" + std::to_string(number);
+      const Attempt attempt = Attack(*sandbox, {"host_file_by_dotdot", canary},
+                                     [](const std::string&) {}, std::move(request), {});
+      // Either there is no such directory, or it is one of the sandbox's own.
+      if (attempt.result) {
+        EXPECT_EQ(attempt.outcome, "errno ENOENT") << process << " " << number;
+      }
+    }
+  }
+}
+
+TEST_F(ProcessAttacks, ControlADescriptorThatWasLeftOpenLeadsOut) {
+  if (Sysctl("user/max_user_namespaces", 1) == 0) {
+    NoteSkipped("control WorkingDirectory", "user/max_user_namespaces is 0");
+    GTEST_SKIP() << "user/max_user_namespaces is 0";
+  }
+  EXPECT_EQ(AttackOutside({"--own=user,mnt", "leaked_directory", host().Find("canary").value},
+                          {.leak = Leak::kRoot}),
+            "succeeded");
 }
 
 }  // namespace

@@ -121,6 +121,6 @@ constexpr Attack kAttacks[] = {
 
 }  // namespace
 
-std::span<const Attack> TenantAttacks() { return kAttacks; }
+std::span<const Attack> ExhaustionAttacks() { return kAttacks; }
 
 }  // namespace cofferdam::attacks

@@ -70,7 +70,7 @@ std::string WhyNotShared(const std::string& resource, std::uint64_t open_files) 
   return {};
 }
 
-class TenantAttacks : public EscapeTest, public testing::WithParamInterface<Resource> {
+class ExhaustionAttacks : public EscapeTest, public testing::WithParamInterface<Resource> {
  protected:
   void SetUp() override {
     EscapeTest::SetUp();
@@ -119,7 +119,7 @@ class TenantAttacks : public EscapeTest, public testing::WithParamInterface<Reso
   HostIdentity bob_{};
 };
 
-TEST_P(TenantAttacks, LeaveTheOtherAndTheHostTheirs) {
+TEST_P(ExhaustionAttacks, LeaveTheOtherAndTheHostTheirs) {
   const auto attacker = MakeFor(alice_);
   const auto other = MakeFor(bob_);
   ASSERT_TRUE(attacker != nullptr && other != nullptr);
@@ -136,7 +136,7 @@ TEST_P(TenantAttacks, LeaveTheOtherAndTheHostTheirs) {
 }
 
 // The rlimit alone.
-TEST_P(TenantAttacks, LeaveTheOtherTheirsWithoutControlGroups) {
+TEST_P(ExhaustionAttacks, LeaveTheOtherTheirsWithoutControlGroups) {
   const auto attacker = MakeFor(alice_, {Layer::kCgroup});
   const auto other = MakeFor(bob_, {Layer::kCgroup});
   ASSERT_TRUE(attacker != nullptr && other != nullptr);
@@ -144,7 +144,7 @@ TEST_P(TenantAttacks, LeaveTheOtherTheirsWithoutControlGroups) {
         [&] { EXPECT_EQ(Attack(*other, {"take_one", GetParam().name}).outcome, "succeeded"); });
 }
 
-TEST_P(TenantAttacks, ControlUnderOneIdTheOtherHasNothingLeft) {
+TEST_P(ExhaustionAttacks, ControlUnderOneIdTheOtherHasNothingLeft) {
   if (!GetParam().of_user) GTEST_SKIP() << "not counted for a user";
   const std::string why = WhyNotShared(GetParam().name, spec_.limits.open_files);
   if (!why.empty()) Skip("control of the attack", why);
@@ -159,12 +159,12 @@ TEST_P(TenantAttacks, ControlUnderOneIdTheOtherHasNothingLeft) {
 
 void PrintTo(const Resource& resource, std::ostream* out) { *out << resource.name; }
 
-INSTANTIATE_TEST_SUITE_P(Resources, TenantAttacks, testing::ValuesIn(kResources),
+INSTANTIATE_TEST_SUITE_P(Resources, ExhaustionAttacks, testing::ValuesIn(kResources),
                          [](const auto& resource) { return std::string(resource.param.name); });
 
-class Tenants : public EscapeTest {};
+class Exhaustion : public EscapeTest {};
 
-TEST_F(Tenants, MessageQueuesAreClosedByLandlock) {
+TEST_F(Exhaustion, MessageQueuesAreClosedByLandlock) {
   const auto sandbox = Make();
   ASSERT_NE(sandbox, nullptr);
   const bool offered =
@@ -177,7 +177,7 @@ TEST_F(Tenants, MessageQueuesAreClosedByLandlock) {
   EXPECT_EQ(Attack(*control, {"take_one", "mqueues"}).outcome, "succeeded");
 }
 
-TEST_F(Tenants, ASandboxRunsUnderTheIdsThatItIsGiven) {
+TEST_F(Exhaustion, ASandboxRunsUnderTheIdsThatItIsGiven) {
   if (!AsRoot()) GTEST_SKIP() << "only the superuser can give ids";
   const HostIdentity own{sandbox::ToolIdentity().uid + 1, sandbox::ToolIdentity().gid + 1};
   spec_.identity = own;
