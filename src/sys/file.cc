@@ -27,6 +27,8 @@ struct DirCloser {
 
 // So many directories are open at once, however deep a tree is.
 constexpr int kMaxOpenDepth = 64;
+// Every level of a tree that is given away is open; a deeper one stays as it is.
+constexpr int kMaxGivenDepth = 500;
 // More than anybody can make while we remove, unless they make it for that.
 constexpr int kMaxHoisted = 1 << 20;
 
@@ -128,7 +130,7 @@ Status GiveTreeAt(int directory, const std::string& name, const Giving& giving, 
   if (::fstatat(directory, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0)
     return ErrnoError(errno, Quoted("reading the owner of", name));
   if (!S_ISDIR(info.st_mode)) return GiveOne(directory, name, info, giving);
-  if (depth > kMaxTreeDepth) return Err(ErrorCode::kTooLarge, Quoted("too deep to give:", name));
+  if (depth > kMaxGivenDepth) return Err(ErrorCode::kTooLarge, Quoted("too deep to give:", name));
   ASSIGN_OR_RETURN(const UniqueFd child,
                    OpenAt(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   ASSIGN_OR_RETURN(info, Stat(child.get()));
