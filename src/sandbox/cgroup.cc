@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/split.h"
+#include "sys/cgroups.h"
 #include "sys/file.h"
 
 namespace cofferdam::sandbox {
@@ -25,6 +26,7 @@ namespace {
 
 constexpr std::string_view kDirectoryPrefix = "cofferdam-";
 constexpr std::uint64_t kCpuPeriodMicros = 100'000;
+constexpr std::chrono::seconds kSweepTimeout{2};
 constexpr char kRemedy[] =
     "run as root, or delegate a cgroup with memory and pids controllers to this user, or accept "
     "the risk with --allow-missing=cgroup";
@@ -160,6 +162,13 @@ Result<sys::UniqueFd> MakeLockedDirectory(int parent, const std::string& name) {
   return Err(ErrorCode::kBusy, "making a group: it is swept away again and again");
 }
 
+// An ended process leaves its group a moment later.
+void RemoveEmptied(int parent, const std::string& name, Deadline deadline) {
+  while (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno == EBUSY &&
+         !deadline.Expired())
+    PauseBriefly();
+}
+
 // Removes what a host and a launcher that both died have left: directories that nobody has locked.
 void SweepAbandoned(int parent) {
   const auto names = sys::ListDirectory(parent);
@@ -168,12 +177,14 @@ void SweepAbandoned(int parent) {
     if (!name.starts_with(kDirectoryPrefix)) continue;
     const auto directory = sys::OpenAt(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (!directory || !TryLock(directory->get())) continue;
+    // Frozen sandboxes have outlived both.
+    sys::KillGroups(directory->get());
     const auto groups = sys::ListDirectory(directory->get());
     if (!groups) continue;
-    // Files of a group are no directories and stay; one with a process in it stays too.
-    for (const std::string& group : *groups)
-      ::unlinkat(directory->get(), group.c_str(), AT_REMOVEDIR);
-    ::unlinkat(parent, name.c_str(), AT_REMOVEDIR);
+    // Files of a group are no directories and stay.
+    const Deadline deadline = Deadline::After(kSweepTimeout);
+    for (const std::string& group : *groups) RemoveEmptied(directory->get(), group, deadline);
+    RemoveEmptied(parent, name, deadline);
   }
 }
 
@@ -196,7 +207,8 @@ Result<CgroupRoot> CgroupRoot::OpenV1() {
   ASSIGN_OR_RETURN(const std::string own, sys::ReadFile("/proc/self/cgroup"));
   const auto mounts = ParseCgroupMounts(mountinfo);
   CgroupRoot root;
-  for (const char* controller : {"memory", "pids", "cpu", "freezer"}) {
+  // The freezer first: where it is swept, what is frozen can end, and the others are empty then.
+  for (const char* controller : {"freezer", "memory", "pids", "cpu"}) {
     const CgroupMount* mount = FindMount(mounts, controller);
     const auto path = ParseCgroupPath(own, controller);
     if (mount == nullptr || !path)

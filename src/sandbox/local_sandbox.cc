@@ -199,9 +199,9 @@ void LocalSandbox::Kill() {
 
 Status LocalSandbox::Freeze() {
   const std::lock_guard lock(end_);
+  if (ended_) return Err(ErrorCode::kSandboxLost, "the sandbox has ended");
   if (!cgroup_)
     return Err(ErrorCode::kUnsupported, "without a control group a sandbox cannot be frozen");
-  if (ended_) return Err(ErrorCode::kSandboxLost, "the sandbox has ended");
   RETURN_IF_ERROR(cgroup_->Freeze());
   frozen_ = true;
   return {};

@@ -388,8 +388,10 @@ struct HostFacts {
   char groups[64];
 };
 
-// A host with one sandbox, in which a command runs.
-void ReportAndWaitToBeKilled(int pipe) {
+enum class Sandbox { kAtWork, kFrozen };
+
+// A host with one sandbox, in which a command runs or which is frozen.
+void ReportAndWaitToBeKilled(int pipe, Sandbox state) {
   auto launcher = Launcher::Start();
   if (!launcher) return;
   SandboxSpec spec;
@@ -404,6 +406,11 @@ void ReportAndWaitToBeKilled(int pipe) {
   const auto tell = [&](OutputStream, std::string_view) {
     static_cast<void>(sys::WriteAll(pipe, {reinterpret_cast<const char*>(&facts), sizeof(facts)}));
   };
+  if (state == Sandbox::kFrozen) {
+    if (!(*sandbox)->Freeze()) return;
+    tell(OutputStream::kStdout, {});
+    ::pause();
+  }
   static_cast<void>((*sandbox)->Exec(
       {.argv = {"sh", "-c", "echo up; exec sleep 1000"}, .working_directory = "/"}, tell, {}));
 }
@@ -412,31 +419,82 @@ sys::UniqueFd OpenProcess(pid_t pid) {
   return sys::UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
 }
 
+// A host in a process of its own.
+class HostToBeKilled {
+ public:
+  explicit HostToBeKilled(Sandbox state) {
+    sys::Pipe pipe = *sys::NewPipe();
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      ReportAndWaitToBeKilled(pipe.write_end.get(), state);
+      ::_exit(1);
+    }
+    pipe.write_end.Reset();
+    EXPECT_EQ(*sys::Read(pipe.read_end.get(), {reinterpret_cast<char*>(&facts_), sizeof(facts_)}),
+              sizeof(facts_));
+    launcher_ = OpenProcess(facts_.launcher);
+    worker_ = OpenProcess(facts_.worker);
+    EXPECT_TRUE(launcher_.valid() && worker_.valid());
+  }
+
+  void Kill() const {
+    ASSERT_EQ(::kill(pid_, SIGKILL), 0);
+    ASSERT_TRUE(sys::Reap(pid_));
+  }
+  void KillLauncher() const {
+    ASSERT_TRUE(sys::SendSignal(launcher_.get(), SIGKILL));
+    ASSERT_TRUE(LauncherEnds());
+  }
+  bool WorkerEnds() const { return Ends(worker_); }
+  bool LauncherEnds() const { return Ends(launcher_); }
+  std::string groups() const { return facts_.groups; }
+
+ private:
+  static bool Ends(const sys::UniqueFd& process) {
+    return sys::WaitForEnd(process.get(), Deadline::After(std::chrono::minutes(1))).has_value();
+  }
+
+  pid_t pid_ = -1;
+  HostFacts facts_{};
+  sys::UniqueFd launcher_;
+  sys::UniqueFd worker_;
+};
+
+void ExpectGone(const CgroupRoot& root, const std::string& groups) {
+  const std::vector<int> fds = root.Descriptors();
+  for (std::size_t parent = 0; parent < fds.size(); parent += 2)
+    EXPECT_THAT(*sys::ListDirectory(fds[parent]), testing::Not(testing::Contains(groups)));
+}
+
 TEST(LauncherTest, LeavesNothingWhenTheHostIsKilled) {
   // Opened before, since opening sweeps.
   const auto groups = CgroupRoot::Open();
-  sys::Pipe pipe = *sys::NewPipe();
-  const pid_t host = ::fork();
-  if (host == 0) {
-    ReportAndWaitToBeKilled(pipe.write_end.get());
-    ::_exit(1);
-  }
-  pipe.write_end.Reset();
-  HostFacts facts{};
-  ASSERT_EQ(*sys::Read(pipe.read_end.get(), {reinterpret_cast<char*>(&facts), sizeof(facts)}),
-            sizeof(facts));
-  const sys::UniqueFd launcher = OpenProcess(facts.launcher);
-  const sys::UniqueFd worker = OpenProcess(facts.worker);
-  ASSERT_TRUE(launcher.valid() && worker.valid());
-  ASSERT_EQ(::kill(host, SIGKILL), 0);
-  ASSERT_TRUE(sys::Reap(host));
-  EXPECT_TRUE(sys::WaitForEnd(worker.get(), Deadline::After(std::chrono::minutes(1))));
-  EXPECT_TRUE(sys::WaitForEnd(launcher.get(), Deadline::After(std::chrono::minutes(1))));
-  if (!groups) return;
-  const std::vector<int> fds = groups->Descriptors();
-  for (std::size_t parent = 0; parent < fds.size(); parent += 2)
-    EXPECT_THAT(*sys::ListDirectory(fds[parent]),
-                testing::Not(testing::Contains(std::string(facts.groups))));
+  const HostToBeKilled host(Sandbox::kAtWork);
+  host.Kill();
+  EXPECT_TRUE(host.WorkerEnds());
+  EXPECT_TRUE(host.LauncherEnds());
+  if (groups) ExpectGone(*groups, host.groups());
+}
+
+TEST(LauncherTest, LeavesNoFrozenSandboxWhenTheHostIsKilled) {
+  const auto groups = CgroupRoot::Open();
+  if (!groups) GTEST_SKIP() << groups.error().message;
+  const HostToBeKilled host(Sandbox::kFrozen);
+  host.Kill();
+  EXPECT_TRUE(host.WorkerEnds());
+  EXPECT_TRUE(host.LauncherEnds());
+  ExpectGone(*groups, host.groups());
+}
+
+TEST(LauncherTest, AFrozenSandboxOfAHostAndALauncherThatBothDiedEndsWithTheNextStart) {
+  if (const auto groups = CgroupRoot::Open(); !groups) GTEST_SKIP() << groups.error().message;
+  const HostToBeKilled host(Sandbox::kFrozen);
+  host.KillLauncher();
+  host.Kill();
+  const auto next = CgroupRoot::Open();
+  ASSERT_TRUE(next) << next.error().ToString();
+  EXPECT_TRUE(host.WorkerEnds());
+  ExpectGone(*next, host.groups());
 }
 
 TEST(LauncherTest, EndsAlthoughAForkOfTheHostStillHoldsItsSocket) {

@@ -16,6 +16,7 @@
 
 #include "sandbox/layers/launch.h"
 #include "sandbox/layers/tree.h"
+#include "sys/cgroups.h"
 #include "sys/file.h"
 #include "sys/message.h"
 #include "sys/process.h"
@@ -67,6 +68,8 @@ class Launcher {
       any = children && !children->empty();
       if (!any) break;
       for (const pid_t pid : *children) ::kill(pid, SIGKILL);
+      // A frozen one takes the signal only now.
+      for (const KeptCgroup& kept : cgroups_) sys::ThawGroups(kept.directory.get());
       // SIGCHLD is ignored, so this waits for all of them and then fails.
       while (::waitpid(-1, nullptr, 0) >= 0 || errno == EINTR) {
       }
