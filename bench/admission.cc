@@ -146,8 +146,8 @@ void MeasureWake(int count, Report& report) {
 int Main(int argc, char** argv) {
   const Options options = ParseOptions(argc, argv);
   Report report("admission");
-  MeasureCrowd(options.count, report);
-  MeasureWake(options.count, report);
+  MeasureCrowd(options.count(), report);
+  MeasureWake(options.count(), report);
   report.Print(options.json);
   return 0;
 }

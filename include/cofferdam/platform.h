@@ -9,8 +9,10 @@
 // For a single user, Runtime::Open gives a workspace without any of that.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +29,9 @@ struct PlatformOptions {
   std::string state = {};
   /// For every run of every workspace; a workspace's own settings come before these.
   Settings settings = {};
+  /// Runs and commands of all workspaces that go on at the same time, in this process; more wait.
+  /// Without a value what the memory allows that is available now (docs/configuration.md).
+  std::optional<std::int64_t> max_platform_runs = {};
   /// The API keys by provider ("anthropic"). Taken over and wiped; they never enter a sandbox.
   std::map<std::string, std::string> api_keys = {};
 };

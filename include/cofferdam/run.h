@@ -23,11 +23,15 @@ struct TextEvent {
 struct ThinkingEvent {
   std::string text;
 };
+/// No slot is free: the run waits for one (max_concurrent_runs, PlatformOptions).
+struct QueuedEvent {};
 /// The sandbox was made and verified, on the first call that needed it.
 struct SandboxReadyEvent {
   std::string sandbox_id;
   /// From the call that asked for it to its first answer.
   double milliseconds = 0;
+  /// It was kept from an earlier run of the session (keep_sandbox_s).
+  bool resumed = false;
 };
 /// A tool begins.
 struct ToolStartedEvent {
@@ -46,8 +50,8 @@ struct ToolEndedEvent {
   double milliseconds = 0;
 };
 
-using RunEvent =
-    std::variant<TextEvent, ThinkingEvent, SandboxReadyEvent, ToolStartedEvent, ToolEndedEvent>;
+using RunEvent = std::variant<TextEvent, ThinkingEvent, QueuedEvent, SandboxReadyEvent,
+                              ToolStartedEvent, ToolEndedEvent>;
 
 /// Tokens. The counters do not overlap.
 struct RunUsage {
@@ -73,6 +77,8 @@ struct RunResult {
   std::optional<Error> error = {};
   RunUsage usage = {};
   std::int64_t turns = 0;
+  /// How long the run waited for a slot; nothing when it did not have to.
+  std::optional<double> queued_ms = {};
   /// How long the sandbox took to be ready; nothing when none was needed.
   std::optional<double> sandbox_ready_ms = {};
   /// Empty unless it was asked for.

@@ -47,6 +47,13 @@ struct Settings {
   std::optional<std::int64_t> run_timeout_s = {};
   /// Seconds for one command in the sandbox.
   std::optional<std::int64_t> command_timeout_s = {};
+  /// Runs and commands of a workspace that go on at the same time; more wait for one to end.
+  std::optional<std::int64_t> max_concurrent_runs = {};
+  /// Seconds that a run or a command waits for a slot; 0: refused at once when none is free.
+  std::optional<std::int64_t> queue_timeout_s = {};
+  /// Seconds for which a session's sandbox is kept, frozen, after a run for the next one; 0 is not
+  /// at all.
+  std::optional<std::int64_t> keep_sandbox_s = {};
   /// What all processes of a sandbox may use together: memory in MiB (no swap), their number, and
   /// processors in percent of one (0 is no limit).
   std::optional<std::int64_t> memory_mib = {};

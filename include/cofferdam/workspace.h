@@ -101,13 +101,14 @@ class Workspace {
   Status SetSettings(const Settings& settings);
 
   /// Starts a run. Runs in one session come one after the other, in the order of these calls within
-  /// one process; a run waits for its turn on its own thread. Errors are of the options only
-  /// (kInvalidArgument, kMountRefused, kConfig) and of the record's start; everything later is in
-  /// the result.
+  /// one process; a run waits for its turn, and then for a slot, on its own thread. Errors are of
+  /// the options only (kInvalidArgument, kMountRefused, kConfig), of the record's start, and
+  /// kAdmissionRefused; everything later is in the result.
   Result<std::unique_ptr<cofferdam::Run>> Run(RunOptions options);
 
-  /// Runs a command in a sandbox with this workspace's files, and waits for it. An error is of the
-  /// sandbox; what the command did is in the outcome.
+  /// Runs a command in a sandbox with this workspace's files, and waits for it, and for a slot
+  /// before that. An error is of the sandbox, or kAdmissionRefused or kAdmissionTimeout; what the
+  /// command did is in the outcome.
   Result<ExecOutcome> Exec(const ExecOptions& options, const ExecSink& sink, std::stop_token stop);
 
   /// The sessions by name.

@@ -72,6 +72,7 @@ Result<Platform> OpenPlatform(const Program& program) {
   ASSIGN_OR_RETURN(platform::Config config,
                    platform::LoadConfig(path, platform::ProcessEnvironment));
   options.settings = std::move(config.settings);
+  options.max_platform_runs = config.max_platform_runs;
   options.state = program.state;
   if (options.state.empty())
     options.state = platform::ProcessEnvironment("COFFERDAM_STATE_DIR").value_or("");

@@ -36,6 +36,7 @@ json::Json ToJson(const RunResult& result, bool audit_syscalls) {
                        {"turns", result.turns},
                        {"folder", result.folder},
                        {"record_head", result.record_head}};
+  if (result.queued_ms) object["queued_ms"] = *result.queued_ms;
   if (result.sandbox_ready_ms) object["sandbox_ready_ms"] = *result.sandbox_ready_ms;
   if (audit_syscalls) object["denied_calls"] = cli::ToJson(result.denied_calls);
   if (result.error) object["error"] = cli::ToJson(*result.error);
@@ -49,8 +50,11 @@ class JsonView {
 
   void operator()(const TextEvent& event) const { Print("text", {{"text", event.text}}); }
   void operator()(const ThinkingEvent& event) const { Print("thinking", {{"text", event.text}}); }
+  void operator()(const QueuedEvent&) const { Print("queued", json::Json::object()); }
   void operator()(const SandboxReadyEvent& event) const {
-    Print("sandbox_ready", {{"sandbox", event.sandbox_id}, {"milliseconds", event.milliseconds}});
+    Print("sandbox_ready", {{"sandbox", event.sandbox_id},
+                            {"milliseconds", event.milliseconds},
+                            {"resumed", event.resumed}});
   }
   void operator()(const ToolStartedEvent& event) const {
     const auto arguments = json::Parse(event.arguments);
@@ -88,9 +92,11 @@ class PersonView {
     if (!text.empty()) line_is_open_ = text.back() != '\n';
   }
   void operator()(const ThinkingEvent&) {}
+  void operator()(const QueuedEvent&) { std::cerr << "  waits for a slot\n"; }
   void operator()(const SandboxReadyEvent& event) {
     CloseLine();
-    std::cerr << "  sandbox ready in " << Duration(event.milliseconds) << '\n';
+    std::cerr << "  sandbox " << (event.resumed ? "awake" : "ready") << " in "
+              << Duration(event.milliseconds) << '\n';
   }
   void operator()(const ToolStartedEvent& event) {
     arguments_[event.call_id] = OneLine(event.arguments, kArgumentColumns);

@@ -16,6 +16,7 @@ namespace cofferdam::platform {
 namespace {
 
 constexpr std::string_view kStateKey = "state";
+constexpr std::string_view kMaxPlatformRunsKey = "max_platform_runs";
 
 std::unexpected<Error> ConfigError(const std::string& path, const toml::source_region& where,
                                    const std::string& what) {
@@ -41,6 +42,11 @@ Status SetKey(Config& config, const std::string& path, std::string_view name,
     if (!node.is_string()) return ConfigError(path, node.source(), "'state' must be a string");
     config.state = node.as_string()->get();
     return {};
+  }
+  if (name == kMaxPlatformRunsKey) {
+    config.max_platform_runs = node.value_exact<std::int64_t>();
+    if (config.max_platform_runs && *config.max_platform_runs >= 1) return {};
+    return ConfigError(path, node.source(), "'max_platform_runs' must be an integer above 0");
   }
   const SettingKey* key = FindSetting(name);
   if (key == nullptr)
@@ -89,7 +95,7 @@ Result<Config> LoadConfig(const std::optional<std::string>& explicit_path,
 
 std::vector<std::string> ConfigKeys() {
   std::vector<std::string> keys = SettingKeys();
-  keys.emplace(keys.begin(), kStateKey);
+  keys.insert(keys.begin(), {std::string(kStateKey), std::string(kMaxPlatformRunsKey)});
   return keys;
 }
 

@@ -7,6 +7,7 @@
 // Pure apart from reading the file; safe to use from any thread.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -29,6 +30,8 @@ struct Config {
   /// The file it came from; empty when there is none.
   std::string path = {};
   std::optional<std::string> state = {};
+  /// PlatformOptions::max_platform_runs.
+  std::optional<std::int64_t> max_platform_runs = {};
   Settings settings = {};
 };
 

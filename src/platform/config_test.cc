@@ -38,7 +38,7 @@ TEST(ParseConfig, EveryKeyThatIsListedIsRead) {
   std::string text;
   for (const std::string& name : ConfigKeys()) {
     const SettingKey* key = FindSetting(name);
-    std::string value = "\"text\"";
+    std::string value = name == "max_platform_runs" ? "64" : "\"text\"";
     if (key != nullptr && std::holds_alternative<NumberKey>(key->value)) value = "64";
     if (key != nullptr && std::holds_alternative<NamesKey>(key->value)) value = "[\"cgroup\"]";
     if (key != nullptr && std::holds_alternative<MountsKey>(key->value)) value = "[\"/a:/mnt/b\"]";
@@ -47,6 +47,7 @@ TEST(ParseConfig, EveryKeyThatIsListedIsRead) {
   const auto config = ParseConfig(text, "c.toml");
   ASSERT_TRUE(config) << config.error().ToString();
   EXPECT_EQ(config->state, "text");
+  EXPECT_EQ(config->max_platform_runs, 64);
   EXPECT_EQ(ToJson(config->settings).size(), SettingTable().size());
 }
 
@@ -67,6 +68,8 @@ TEST(ParseConfig, WrongValuesAreErrorsThatNameKeyAndLine) {
   EXPECT_THAT(Complaint("\nmax_turns = \"many\""),
               HasSubstr("line 2: 'max_turns' must be an integer"));
   EXPECT_THAT(Complaint("state = 1"), HasSubstr("line 1: 'state' must be a string"));
+  EXPECT_THAT(Complaint("max_platform_runs = 0"), HasSubstr("must be an integer above 0"));
+  EXPECT_THAT(Complaint("max_platform_runs = \"8\""), HasSubstr("must be an integer above 0"));
   EXPECT_THAT(Complaint("mounts = [\"/a\"]"), HasSubstr("mount '/a'"));
   EXPECT_THAT(Complaint("allow_missing = [1]"), HasSubstr("must be a list of strings"));
   EXPECT_THAT(Complaint("a = "), HasSubstr("c.toml, line 1: "));

@@ -10,6 +10,8 @@ namespace {
 /// The provider that needs no model, no key and no network.
 constexpr const char* kScripted = "scripted";
 constexpr std::int64_t kDefaultCommandTimeoutSeconds = 300;
+constexpr std::int64_t kDefaultMaxConcurrentRuns = 8;
+constexpr std::int64_t kDefaultQueueTimeoutSeconds = 600;
 
 sandbox::Limits LimitsFor(const Settings& settings) {
   sandbox::Limits limits;
@@ -64,9 +66,18 @@ Result<agent::LoopOptions> LoopOptionsFor(const Settings& settings) {
       std::chrono::seconds(settings.command_timeout_s.value_or(kDefaultCommandTimeoutSeconds));
   options.limits.memory_bytes = limits.memory_bytes;
   options.limits.max_processes = limits.processes;
-  if (settings.run_timeout_s.value_or(0) > 0)
-    options.deadline = Deadline::After(std::chrono::seconds(*settings.run_timeout_s));
   return options;
+}
+
+AdmissionTerms AdmissionTermsFor(const Settings& settings) {
+  return {
+      static_cast<std::size_t>(settings.max_concurrent_runs.value_or(kDefaultMaxConcurrentRuns)),
+      std::chrono::seconds(settings.queue_timeout_s.value_or(kDefaultQueueTimeoutSeconds))};
+}
+
+Deadline RunDeadlineFor(const Settings& settings) {
+  const std::int64_t seconds = settings.run_timeout_s.value_or(0);
+  return seconds > 0 ? Deadline::After(std::chrono::seconds(seconds)) : Deadline::Never();
 }
 
 Result<sandbox::SandboxSpec> SandboxSpecFor(const Settings& settings, const std::string& folder,

@@ -3,20 +3,34 @@
 // Pure functions, apart from looking at the sources of mounts; safe to use from any thread.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 #include <cofferdam/settings.h>
 
 #include "agent/loop.h"
+#include "base/deadline.h"
 #include "base/error.h"
 #include "sandbox/spec.h"
 
 namespace cofferdam::platform {
 
-/// The options of a loop, without its run id and its stop token.
+/// The options of a loop, without its run id, its deadline and its stop token.
 /// kConfig when the settings name no model and their provider needs one.
 Result<agent::LoopOptions> LoopOptionsFor(const Settings& settings);
+
+/// Who may start, and how long the others wait.
+struct AdmissionTerms {
+  std::size_t max_concurrent_runs;
+  /// Zero: not at all.
+  std::chrono::seconds patience;
+};
+AdmissionTerms AdmissionTermsFor(const Settings& settings);
+
+/// The end of a run that begins now.
+Deadline RunDeadlineFor(const Settings& settings);
 
 /// The sandbox of a workspace whose folder is `folder`. Sources of mounts are checked against the
 /// refused places and `state_directory`. kMountRefused, or kInvalidArgument for an unknown layer or

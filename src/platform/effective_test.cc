@@ -27,7 +27,6 @@ TEST(LoopOptionsFor, HasTheDocumentedDefaults) {
   ASSERT_TRUE(options);
   EXPECT_EQ(options->max_turns, 100);
   EXPECT_EQ(options->max_tokens, 8192);
-  EXPECT_TRUE(options->deadline.is_never());
   EXPECT_EQ(options->limits.command_timeout, std::chrono::seconds(300));
   EXPECT_EQ(options->limits.memory_bytes, 512U << 20);
   EXPECT_EQ(options->limits.max_processes, 100U);
@@ -37,7 +36,6 @@ TEST(LoopOptionsFor, EverySettingIsUsed) {
   const auto options = LoopOptionsFor({.system_prompt = "Be brief.",
                                        .max_turns = 3,
                                        .max_tokens = 4,
-                                       .run_timeout_s = 5,
                                        .command_timeout_s = 6,
                                        .memory_mib = 64,
                                        .max_processes = 7});
@@ -46,10 +44,22 @@ TEST(LoopOptionsFor, EverySettingIsUsed) {
   EXPECT_THAT(options->system, EndsWith("Be brief."));
   EXPECT_EQ(options->max_turns, 3);
   EXPECT_EQ(options->max_tokens, 4);
-  EXPECT_FALSE(options->deadline.is_never());
   EXPECT_EQ(options->limits.command_timeout, std::chrono::seconds(6));
   EXPECT_EQ(options->limits.memory_bytes, 64U << 20);
   EXPECT_EQ(options->limits.max_processes, 7U);
+}
+
+TEST(RunDeadlineFor, IsNeverUnlessOneIsSet) {
+  EXPECT_TRUE(RunDeadlineFor({}).is_never());
+  EXPECT_FALSE(RunDeadlineFor({.run_timeout_s = 5}).is_never());
+}
+
+TEST(AdmissionTermsFor, HasTheDocumentedDefaultsAndTakesTheSettings) {
+  EXPECT_EQ(AdmissionTermsFor({}).max_concurrent_runs, 8U);
+  EXPECT_EQ(AdmissionTermsFor({}).patience, std::chrono::seconds(600));
+  const AdmissionTerms terms = AdmissionTermsFor({.max_concurrent_runs = 2, .queue_timeout_s = 0});
+  EXPECT_EQ(terms.max_concurrent_runs, 2U);
+  EXPECT_EQ(terms.patience, std::chrono::seconds(0));
 }
 
 TEST(LoopOptionsFor, ARealProviderNeedsAModel) {

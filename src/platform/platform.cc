@@ -5,9 +5,38 @@
 #include "platform/config.h"
 #include "platform/effective.h"
 #include "platform/platform_state.h"
+#include "policy/host_memory.h"
 #include "sys/file.h"
 
 namespace cofferdam {
+
+namespace {
+
+bool MemoryIsShort() {
+  const auto memory = policy::ReadHostMemory();
+  // What cannot be read is no reason to end anything.
+  return memory && policy::IsShort(*memory);
+}
+
+Result<std::size_t> SlotsOf(const PlatformOptions& options) {
+  if (options.max_platform_runs) {
+    if (*options.max_platform_runs >= 1)
+      return static_cast<std::size_t>(*options.max_platform_runs);
+    return Err(ErrorCode::kInvalidArgument, "max_platform_runs must be above 0");
+  }
+  ASSIGN_OR_RETURN(const policy::HostMemory memory, policy::ReadHostMemory());
+  return policy::SlotsFor(memory);
+}
+
+}  // namespace
+
+Platform::State::State(platform::StateDirectory directory, Settings settings,
+                       std::map<std::string, crypto::SecretString> api_keys, std::size_t slots)
+    : directory_(std::move(directory)),
+      settings_(std::move(settings)),
+      api_keys_(std::move(api_keys)),
+      admission_({.slots = slots}),
+      kept_({.most = slots, .memory_is_short = MemoryIsShort}) {}
 
 Result<std::shared_ptr<Workspace::State>> Platform::State::OpenWorkspace(const std::string& id) {
   ASSIGN_OR_RETURN(sys::UniqueFd folder, directory_.OpenWorkspace(id));
@@ -70,10 +99,11 @@ Result<Platform> Platform::Open(PlatformOptions options) {
   std::map<std::string, crypto::SecretString> keys;
   for (auto& [provider, key] : options.api_keys)
     keys.emplace(provider, crypto::SecretString::TakeAndWipe(std::move(key)));
+  ASSIGN_OR_RETURN(const std::size_t slots, SlotsOf(options));
   ASSIGN_OR_RETURN(platform::StateDirectory directory,
                    platform::StateDirectory::Open(options.state, SystemClock()));
-  return Platform(
-      std::make_shared<State>(std::move(directory), std::move(options.settings), std::move(keys)));
+  return Platform(std::make_shared<State>(std::move(directory), std::move(options.settings),
+                                          std::move(keys), slots));
 }
 
 const std::string& Platform::state() const { return state_->directory().path(); }
@@ -102,6 +132,7 @@ Status Platform::DeleteWorkspace(const std::string& workspace, LiveRuns live_run
   }
   RETURN_IF_ERROR(state_->directory().DeleteWorkspace(workspace, state_->clock()));
   state_->Forget(workspace);
+  state_->kept().End(workspace);
   return {};
 }
 

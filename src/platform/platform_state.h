@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <condition_variable>
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -17,9 +18,12 @@
 #include "crypto/secret.h"
 #include "model/provider.h"
 #include "net/http_client.h"
+#include "platform/directory_lock.h"
+#include "platform/kept_sandboxes.h"
 #include "platform/session_turns.h"
 #include "platform/state_directory.h"
 #include "platform/workspace_ids.h"
+#include "policy/admission.h"
 #include "sandbox/launcher.h"
 #include "sys/fd.h"
 
@@ -28,15 +32,15 @@ namespace cofferdam {
 /// Thread-safe. Workspaces and runs keep it alive.
 class Platform::State : public std::enable_shared_from_this<Platform::State> {
  public:
+  /// `slots`: of admission, at least 1.
   State(platform::StateDirectory directory, Settings settings,
-        std::map<std::string, crypto::SecretString> api_keys)
-      : directory_(std::move(directory)),
-        settings_(std::move(settings)),
-        api_keys_(std::move(api_keys)) {}
+        std::map<std::string, crypto::SecretString> api_keys, std::size_t slots);
 
   const platform::StateDirectory& directory() const { return directory_; }
   const Settings& settings() const { return settings_; }
   const Clock& clock() const { return clock_; }
+  policy::Admission& admission() { return admission_; }
+  platform::KeptSandboxes& kept() { return kept_; }
 
   /// The open workspace of that name; the same object for everybody who asks while it is in use.
   Result<std::shared_ptr<Workspace::State>> OpenWorkspace(const std::string& id);
@@ -57,12 +61,15 @@ class Platform::State : public std::enable_shared_from_this<Platform::State> {
   const Settings settings_;
   const std::map<std::string, crypto::SecretString> api_keys_;
   const SystemClock clock_;
+  policy::Admission admission_;
 
   std::mutex mutex_;
   // Guarded by mutex_.
   std::unique_ptr<sandbox::Launcher> launcher_;
   std::unique_ptr<net::HttpClient> http_;
   std::map<std::string, std::weak_ptr<Workspace::State>> workspaces_;
+
+  platform::KeptSandboxes kept_;  // last: its sandboxes need the launcher
 };
 
 /// Thread-safe.
@@ -88,6 +95,10 @@ class Workspace::State {
   Settings settings() const;
   Status SetSettings(const Settings& settings);
 
+  /// Tells other processes, as long as somebody holds it, that the workspace is in use. The same
+  /// for all, so that a run that waits costs one descriptor less. kBusy while it is being deleted.
+  Result<std::shared_ptr<platform::DirectoryLock>> Use();
+
   /// Counts a run as alive until `Ended` is called with the same id.
   void Started(const std::string& run_id, std::stop_source stop);
   void Ended(const std::string& run_id);
@@ -106,6 +117,7 @@ class Workspace::State {
   // Guarded by mutex_.
   Settings settings_;
   std::map<std::string, std::stop_source> runs_;
+  std::weak_ptr<platform::DirectoryLock> in_use_;
 };
 
 }  // namespace cofferdam

@@ -42,6 +42,13 @@ std::vector<record::SeenLayer> SeenLayers(const sandbox::Sandbox& sandbox) {
   return layers;
 }
 
+std::vector<record::NewEvent> SandboxEvents(const sandbox::Sandbox& sandbox, bool resumed,
+                                            std::int64_t milliseconds) {
+  if (resumed) return {record::SandboxResumed(sandbox.id(), milliseconds, SeenLayers(sandbox))};
+  return {record::SandboxMade(sandbox.id(), "local", milliseconds),
+          record::SandboxVerified(sandbox.id(), SeenLayers(sandbox))};
+}
+
 RunEvent PublicEvent(const agent::ToolStarted& started) {
   return ToolStartedEvent{started.call.id, started.call.name, json::Dump(started.call.arguments)};
 }
@@ -73,6 +80,7 @@ Result<std::unique_ptr<Run::State>> Run::State::Start(std::shared_ptr<Workspace:
                                                       RunOptions options) {
   std::unique_ptr<State> state(new State(std::move(workspace), std::move(options)));
   RETURN_IF_ERROR(state->Prepare());
+  RETURN_IF_ERROR(state->ComeBeforeTheGate());
   RETURN_IF_ERROR(state->MakeRecord());
   state->place_.emplace(state->workspace_->turns().Enter(state->session()));
   state->workspace_->Started(state->id(), state->stop_);
@@ -107,11 +115,19 @@ Status Run::State::Prepare() {
   return {};
 }
 
+Status Run::State::ComeBeforeTheGate() {
+  const platform::AdmissionTerms terms = platform::AdmissionTermsFor(settings_);
+  ASSIGN_OR_RETURN(auto ticket, workspace_->platform().admission().Enter(
+                                    {.tenant = workspace_->id(),
+                                     .slots_of_tenant = terms.max_concurrent_runs,
+                                     .may_wait = terms.patience > std::chrono::seconds::zero()}));
+  ticket_.emplace(std::move(ticket));
+  return {};
+}
+
 Status Run::State::MakeRecord() {
   const Clock& clock = workspace_->platform().clock();
-  auto alive = platform::DirectoryLock::TryShared(workspace_->folder());
-  if (!alive) return std::unexpected(alive.error().With("workspace '" + workspace_->id() + "'"));
-  alive_ = std::move(*alive);
+  ASSIGN_OR_RETURN(in_use_, workspace_->Use());
   ASSIGN_OR_RETURN(
       const sys::UniqueFd runs,
       sys::OpenBeneath(workspace_->folder(), "runs", O_PATH | O_DIRECTORY, sys::Links::kRefuse));
@@ -130,22 +146,38 @@ Status Run::State::MakeRecord() {
 }
 
 void Run::State::Execute() {
+  agent::LoopResult loop;
+  if (const Status begins = AwaitSlot(); !begins) loop.error = begins.error();
   const auto start = SteadyClock::now();
-  agent::LoopResult loop = Work();
-  if (sandbox_ != nullptr) {
-    sandbox_->Kill();
-    result_.denied_calls = platform::PublicDeniedCalls(sandbox_->denied_calls());
-  }
+  if (!loop.error) loop = Work();
+  EndOrKeepSandbox();
   Finish(std::move(loop), MillisSince(start));
   events_.Close();
+  ticket_.reset();
   place_.reset();
-  alive_.reset();
+  in_use_.reset();
   workspace_->Ended(id());
   done_.count_down();
 }
 
-Result<sessions::Session> Run::State::OpenSession() {
+// The session's turn comes first, so that nobody holds a slot who cannot use it.
+Status Run::State::AwaitSlot() {
   RETURN_IF_ERROR(place_->Wait(stop_.get_token()));
+  if (!ticket_->Claim()) {
+    const auto start = SteadyClock::now();
+    RETURN_IF_ERROR(record_->Append(record::RunQueued()));
+    Publish(QueuedEvent{});
+    const auto patience = platform::AdmissionTermsFor(settings_).patience;
+    const Status waited = ticket_->Wait(Deadline::After(patience), stop_.get_token());
+    result_.queued_ms =
+        std::chrono::duration<double, std::milli>(SteadyClock::now() - start).count();
+    RETURN_IF_ERROR(waited);
+  }
+  loop_options_.deadline = platform::RunDeadlineFor(settings_);
+  return {};
+}
+
+Result<sessions::Session> Run::State::OpenSession() {
   ASSIGN_OR_RETURN(const sys::UniqueFd directory,
                    sys::OpenBeneath(workspace_->folder(), "sessions", O_PATH | O_DIRECTORY,
                                     sys::Links::kRefuse));
@@ -180,17 +212,39 @@ Result<sandbox::Sandbox*> Run::State::MakeSandbox() {
   if (sandbox_ != nullptr) return sandbox_.get();
   const auto start = SteadyClock::now();
   ASSIGN_OR_RETURN(sandbox::Launcher * launcher, workspace_->platform().Launcher());
-  ASSIGN_OR_RETURN(sandbox_,
-                   sandbox::LocalSandbox::Create(*launcher, sandbox_spec_, loop_options_.deadline));
+  ASSIGN_OR_RETURN(sandbox_plan_, platform::SandboxPlan::For(sandbox_spec_));
+  sandbox_ = workspace_->platform().kept().Take({workspace_->id(), session()}, sandbox_plan_,
+                                                loop_options_.deadline);
+  const bool resumed = sandbox_ != nullptr;
+  if (!resumed) {
+    ASSIGN_OR_RETURN(
+        sandbox_, sandbox::LocalSandbox::Create(*launcher, sandbox_spec_, loop_options_.deadline));
+  }
   const std::chrono::duration<double, std::milli> ready = SteadyClock::now() - start;
   result_.sandbox_ready_ms = ready.count();
-  std::vector<record::NewEvent> events;
-  events.push_back(record::SandboxMade(id(), "local", static_cast<std::int64_t>(ready.count())));
-  events.push_back(record::SandboxVerified(id(), SeenLayers(*sandbox_)));
-  if (auto recorded = record_->AppendGroup(std::move(events)); !recorded)
-    return std::unexpected(recorded.error().With("writing the record"));
-  Publish(SandboxReadyEvent{id(), ready.count()});
+  const auto recorded = record_->AppendGroup(
+      SandboxEvents(*sandbox_, resumed, static_cast<std::int64_t>(ready.count())));
+  if (!recorded) return std::unexpected(recorded.error().With("writing the record"));
+  Publish(SandboxReadyEvent{sandbox_->id(), ready.count(), resumed});
   return sandbox_.get();
+}
+
+void Run::State::EndOrKeepSandbox() {
+  const std::chrono::seconds idle(settings_.keep_sandbox_s.value_or(0));
+  if (sandbox_ == nullptr) return;
+  // What was denied belongs to this run alone.
+  if (idle == std::chrono::seconds::zero() || options_.audit_syscalls) {
+    sandbox_->Kill();
+    result_.denied_calls = platform::PublicDeniedCalls(sandbox_->denied_calls());
+    return;
+  }
+  const std::string sandbox = sandbox_->id();
+  const Status kept =
+      workspace_->platform().kept().Keep({workspace_->id(), session()}, std::move(sandbox_plan_),
+                                         std::move(sandbox_), SteadyClock::now() + idle);
+  // A record that takes no more events takes no run.ended either, and that is the run's error.
+  static_cast<void>(
+      record_->Append(record::SandboxKept(sandbox, kept ? "" : kept.error().message)));
 }
 
 void Run::State::Report(const agent::Progress& progress) {

@@ -11,10 +11,11 @@
 
 #include "agent/loop.h"
 #include "model/provider.h"
-#include "platform/directory_lock.h"
 #include "platform/event_queue.h"
+#include "platform/kept_sandboxes.h"
 #include "platform/platform_state.h"
 #include "platform/session_turns.h"
+#include "policy/admission.h"
 #include "record/event_log.h"
 #include "sandbox/local_sandbox.h"
 #include "sandbox/spec.h"
@@ -44,10 +45,13 @@ class Run::State {
 
   Status Prepare();
   Status MakeRecord();
+  Status ComeBeforeTheGate();
   void Execute();
   agent::LoopResult Work();
+  Status AwaitSlot();
   Result<sessions::Session> OpenSession();
   Result<sandbox::Sandbox*> MakeSandbox();
+  void EndOrKeepSandbox();
   void Report(const agent::Progress& progress);
   void Publish(RunEvent event);
   void Finish(agent::LoopResult loop, std::chrono::milliseconds duration);
@@ -58,9 +62,12 @@ class Run::State {
   Settings settings_;
   agent::LoopOptions loop_options_;
   sandbox::SandboxSpec sandbox_spec_;
+  // Of the sandbox, once there is one.
+  platform::SandboxPlan sandbox_plan_;
   // Tells other processes that the workspace is in use, and other runs of the session to wait.
-  std::optional<platform::DirectoryLock> alive_;
+  std::shared_ptr<platform::DirectoryLock> in_use_;
   std::optional<platform::SessionTurns::Place> place_;
+  std::optional<policy::Admission::Ticket> ticket_;
   std::unique_ptr<record::EventLog> record_;
   std::unique_ptr<model::Provider> provider_;
   std::unique_ptr<sandbox::LocalSandbox> sandbox_;

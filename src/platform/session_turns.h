@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <stop_token>
 #include <string>
@@ -28,12 +29,14 @@ class SessionTurns {
 
    private:
     friend class SessionTurns;
-    Place(SessionTurns& turns, std::string session, std::uint64_t number)
-        : turns_(&turns), session_(std::move(session)), number_(number) {}
+    // One for each place: an end wakes the next one in the session, not everybody who waits.
+    using FirstNow = std::condition_variable_any;
+    Place(SessionTurns& turns, std::string session)
+        : turns_(&turns), session_(std::move(session)), first_now_(std::make_unique<FirstNow>()) {}
 
-    SessionTurns* turns_;  // null after a move
+    SessionTurns* turns_;
     std::string session_;
-    std::uint64_t number_;
+    std::unique_ptr<FirstNow> first_now_;  // null after a move
   };
 
   /// Queues up; does not wait.
@@ -41,10 +44,7 @@ class SessionTurns {
 
  private:
   std::mutex mutex_;
-  std::condition_variable_any changed_;
-  // Guarded by mutex_.
-  std::map<std::string, std::deque<std::uint64_t>> queues_;
-  std::uint64_t last_ = 0;
+  std::map<std::string, std::deque<Place::FirstNow*>> queues_;  // guarded by mutex_
 };
 
 }  // namespace cofferdam::platform

@@ -37,6 +37,16 @@ Status Workspace::State::SetSettings(const Settings& settings) {
   return {};
 }
 
+Result<std::shared_ptr<platform::DirectoryLock>> Workspace::State::Use() {
+  const std::lock_guard lock(mutex_);
+  if (auto in_use = in_use_.lock()) return in_use;
+  auto taken = platform::DirectoryLock::TryShared(folder_.get());
+  if (!taken) return std::unexpected(taken.error().With("workspace '" + id_ + "'"));
+  auto in_use = std::make_shared<platform::DirectoryLock>(std::move(*taken));
+  in_use_ = in_use;
+  return in_use;
+}
+
 void Workspace::State::Started(const std::string& run_id, std::stop_source stop) {
   const std::lock_guard lock(mutex_);
   runs_.emplace(run_id, std::move(stop));
@@ -78,6 +88,18 @@ sandbox::ExecRequest RequestFor(const ExecOptions& options, const Settings& sett
   return request;
 }
 
+/// A slot for a command, after waiting for it.
+Result<policy::Admission::Ticket> Admit(Platform::State& platform, const std::string& workspace,
+                                        const Settings& settings, std::stop_token stop) {
+  const platform::AdmissionTerms terms = platform::AdmissionTermsFor(settings);
+  ASSIGN_OR_RETURN(auto ticket, platform.admission().Enter(
+                                    {.tenant = workspace,
+                                     .slots_of_tenant = terms.max_concurrent_runs,
+                                     .may_wait = terms.patience > std::chrono::seconds::zero()}));
+  RETURN_IF_ERROR(ticket.Wait(Deadline::After(terms.patience), std::move(stop)));
+  return ticket;
+}
+
 }  // namespace
 
 const std::string& Workspace::id() const { return state_->id(); }
@@ -111,7 +133,8 @@ Result<ExecOutcome> Workspace::Exec(const ExecOptions& options, const ExecSink& 
   spec.id = NewId(platform.clock());
   spec.audit_syscalls = options.audit_syscalls;
   spec.identity = state_->identity();
-  ASSIGN_OR_RETURN(const auto alive, platform::DirectoryLock::TryShared(state_->folder()));
+  ASSIGN_OR_RETURN(const auto in_use, state_->Use());
+  ASSIGN_OR_RETURN(auto ticket, Admit(platform, id(), settings, stop));
   const auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(sandbox::Launcher * launcher, platform.Launcher());
   ASSIGN_OR_RETURN(const auto sandbox,

@@ -30,21 +30,38 @@ Json ToJson(const std::optional<FileState>& state) {
   return {{"sha256", state->sha256}, {"size", state->size}};
 }
 
+Json ToJson(const std::vector<SeenLayer>& layers) {
+  Json list = Json::array();
+  for (const SeenLayer& layer : layers)
+    list.push_back({{"name", layer.name}, {"seen", layer.seen}, {"detail", layer.detail}});
+  return list;
+}
+
 }  // namespace
 
 NewEvent RunStarted(std::string_view model, std::string_view message) {
   return Make(kRunStarted, {{"model", model}, {"message", Digest(message)}});
 }
 
+NewEvent RunQueued() { return Make(kRunQueued, Json::object()); }
+
 NewEvent SandboxMade(std::string_view sandbox, std::string_view kind, std::int64_t milliseconds) {
   return Make(kSandboxMade, {{"sandbox", sandbox}, {"kind", kind}, {"milliseconds", milliseconds}});
 }
 
 NewEvent SandboxVerified(std::string_view sandbox, const std::vector<SeenLayer>& layers) {
-  Json list = Json::array();
-  for (const SeenLayer& layer : layers)
-    list.push_back({{"name", layer.name}, {"seen", layer.seen}, {"detail", layer.detail}});
-  return Make(kSandboxVerified, {{"sandbox", sandbox}, {"layers", std::move(list)}});
+  return Make(kSandboxVerified, {{"sandbox", sandbox}, {"layers", ToJson(layers)}});
+}
+
+NewEvent SandboxResumed(std::string_view sandbox, std::int64_t milliseconds,
+                        const std::vector<SeenLayer>& layers) {
+  return Make(kSandboxResumed,
+              {{"sandbox", sandbox}, {"milliseconds", milliseconds}, {"layers", ToJson(layers)}});
+}
+
+NewEvent SandboxKept(std::string_view sandbox, std::string_view problem) {
+  return Make(kSandboxKept,
+              {{"sandbox", sandbox}, {"kept", problem.empty()}, {"problem", problem}});
 }
 
 NewEvent SandboxDeniedCalls(std::string_view sandbox, const std::vector<DeniedCall>& calls,

@@ -19,9 +19,12 @@
 namespace cofferdam::record {
 
 inline constexpr std::string_view kRunStarted = "run.started";
+inline constexpr std::string_view kRunQueued = "run.queued";
 inline constexpr std::string_view kSandboxMade = "sandbox.made";
 inline constexpr std::string_view kSandboxVerified = "sandbox.verified";
 inline constexpr std::string_view kSandboxDeniedCalls = "sandbox.denied_calls";
+inline constexpr std::string_view kSandboxResumed = "sandbox.resumed";
+inline constexpr std::string_view kSandboxKept = "sandbox.kept";
 inline constexpr std::string_view kModelCalled = "model.called";
 inline constexpr std::string_view kToolStarted = "tool.started";
 inline constexpr std::string_view kToolEnded = "tool.ended";
@@ -48,6 +51,9 @@ struct Usage {
 /// are recorded.
 NewEvent RunStarted(std::string_view model, std::string_view message);
 
+/// No slot was free when the run was to begin. A run that was not let in has no run.started.
+NewEvent RunQueued();
+
 /// `kind` is "local" or the name of a machine.
 NewEvent SandboxMade(std::string_view sandbox, std::string_view kind, std::int64_t milliseconds);
 
@@ -69,6 +75,13 @@ struct DeniedCall {
 /// `others` counts the calls of kinds that are not in `calls`.
 NewEvent SandboxDeniedCalls(std::string_view sandbox, const std::vector<DeniedCall>& calls,
                             std::uint64_t others);
+/// A sandbox that an earlier run of the session left is used again. `milliseconds` is the time from
+/// asking for it to its first answer, `layers` are as they were seen when it was made.
+NewEvent SandboxResumed(std::string_view sandbox, std::int64_t milliseconds,
+                        const std::vector<SeenLayer>& layers);
+/// The run has ended and was to leave its sandbox, frozen, to the next one of the session.
+/// `problem` says why it was ended instead; empty when it was kept.
+NewEvent SandboxKept(std::string_view sandbox, std::string_view problem);
 
 struct ModelCall {
   std::string provider;

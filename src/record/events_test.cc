@@ -55,6 +55,18 @@ TEST(Events, ListWhatSeccompRefused) {
                   {"others", 7}}));
 }
 
+TEST(Events, SayWhetherASandboxCameFromAnEarlierRunAndWasLeftToALaterOne) {
+  EXPECT_EQ(
+      SandboxResumed("s1", 3, {{"seccomp", "read", "2"}}).data,
+      (Json{{"sandbox", "s1"},
+            {"milliseconds", 3},
+            {"layers", Json::array({{{"name", "seccomp"}, {"seen", "read"}, {"detail", "2"}}})}}));
+  EXPECT_EQ(SandboxKept("s1", "").data, (Json{{"sandbox", "s1"}, {"kept", true}, {"problem", ""}}));
+  EXPECT_EQ(SandboxKept("s1", "x").data,
+            (Json{{"sandbox", "s1"}, {"kept", false}, {"problem", "x"}}));
+  EXPECT_EQ(RunQueued().data, Json::object());
+}
+
 TEST(Events, HoldTheExactPathOfAFileAlsoWhenItIsNotText) {
   const FileState state{.sha256 = std::string(kSha256OfAbc), .size = 3};
   EXPECT_EQ(FileChanged("a/ä", std::nullopt, state).data,

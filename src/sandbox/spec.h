@@ -31,6 +31,7 @@ struct Mount {
   std::string source;  // absolute, on the host
   std::string target;  // absolute, inside: /workspace, /home/agent or below /mnt
   bool writable = false;
+  bool operator==(const Mount&) const = default;
 };
 
 /// The host's uid and gid under which the tools of a sandbox run. What a sandbox is to write must
@@ -80,6 +81,8 @@ struct SandboxSpec {
   std::optional<HostIdentity> identity = {};
   /// Added to every command's environment.
   std::vector<std::pair<std::string, std::string>> environment = {};
+
+  bool operator==(const SandboxSpec&) const = default;
 
  private:
   friend class TestControl;
