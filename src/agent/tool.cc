@@ -66,6 +66,7 @@ bool EndsRun(const Error& error) {
     case ErrorCode::kNotVerified:
     case ErrorCode::kSandboxLost:
     case ErrorCode::kMountRefused:
+    case ErrorCode::kDiskLimit:
     case ErrorCode::kProtocol:
       return true;
     default:

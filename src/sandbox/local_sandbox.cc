@@ -66,21 +66,31 @@ struct LaunchParts {
   }
 };
 
+Result<sys::UniqueFd> OpenMount(const Mount& mount) {
+  if (mount.tree == nullptr) {
+    if (!mount.source.starts_with('/'))
+      return Err(ErrorCode::kInvalidArgument, "a mount's source is not an absolute path");
+    // Whoever may write above the source must not lead us elsewhere between its check and now.
+    ASSIGN_OR_RETURN(const sys::UniqueFd root, sys::Open("/", O_PATH | O_DIRECTORY));
+    return sys::OpenBeneath(root.get(), mount.source.substr(1), O_PATH | O_NOFOLLOW,
+                            sys::Links::kRefuse);
+  }
+  sys::UniqueFd fd(::fcntl(mount.tree->get(), F_DUPFD_CLOEXEC, 0));
+  if (!fd.valid()) return ErrnoError(errno, "copying a mount's descriptor");
+  return fd;
+}
+
 Status AddMount(const Mount& mount, LaunchParts& parts) {
   if (parts.request.mount_count >= kMaxMounts)
     return Err(ErrorCode::kTooLarge, "more than 16 mounts");
   if (mount.target.size() >= kMaxMountPath)
     return Err(ErrorCode::kInvalidArgument, "a mount's destination is too long");
-  if (!mount.source.starts_with('/'))
-    return Err(ErrorCode::kInvalidArgument, "a mount's source is not an absolute path");
-  // Whoever may write above the source must not lead us elsewhere between its check and now.
-  ASSIGN_OR_RETURN(const sys::UniqueFd root, sys::Open("/", O_PATH | O_DIRECTORY));
-  ASSIGN_OR_RETURN(sys::UniqueFd fd, sys::OpenBeneath(root.get(), mount.source.substr(1),
-                                                      O_PATH | O_NOFOLLOW, sys::Links::kRefuse));
+  ASSIGN_OR_RETURN(sys::UniqueFd fd, OpenMount(mount));
   ASSIGN_OR_RETURN(const struct stat info, sys::Stat(fd.get()));
   MountRequest& request = parts.request.mounts[parts.request.mount_count++];
   std::strncpy(request.target, mount.target.c_str(), sizeof(request.target) - 1);
   request.read_only = mount.writable ? 0 : 1;
+  request.detached = mount.tree != nullptr ? 1 : 0;
   request.device = info.st_dev;
   request.inode = info.st_ino;
   parts.Add(std::move(fd));
@@ -141,6 +151,7 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
   sandbox->pidfd_ = std::move(launched.pidfd);
   sandbox->pid_ = launched.reply.pid;
   times.launch = MicrosSince(clock);
+  for (Mount& mount : sandbox->spec_.mounts) mount.tree = nullptr;
 
   const auto received = sandbox->ReceiveStartReport(deadline);
   if (!received) return std::unexpected(sandbox->Failed(received.error()));
@@ -197,6 +208,14 @@ void LocalSandbox::Kill() {
   if (cgroup_) launcher_.Recycle(std::move(*std::exchange(cgroup_, std::nullopt)));
 }
 
+void LocalSandbox::End(const Error& why) {
+  {
+    const std::lock_guard lock(end_);
+    if (!why_) why_ = why;
+  }
+  Kill();
+}
+
 Status LocalSandbox::Freeze() {
   const std::lock_guard lock(end_);
   if (ended_) return Err(ErrorCode::kSandboxLost, "the sandbox has ended");
@@ -211,6 +230,7 @@ Status LocalSandbox::Thaw() {
   const std::lock_guard lock(end_);
   if (!cgroup_)
     return Err(ErrorCode::kUnsupported, "without a control group a sandbox cannot be frozen");
+  if (ended_) return Err(ErrorCode::kSandboxLost, "the sandbox has ended");
   RETURN_IF_ERROR(cgroup_->Thaw());
   frozen_ = false;
   return {};
@@ -228,6 +248,8 @@ Error LocalSandbox::Failed(const Error& cause) {
     error.message += "; the kernel killed processes in it for memory";
   if (error.hint.empty())
     error.hint = "its processes are gone; the next operation needs a new sandbox";
+  const std::lock_guard lock(end_);
+  if (why_) error = *why_;
   lost_ = error;
   return error;
 }

@@ -71,6 +71,9 @@ class LocalSandbox final : public Sandbox {
   Status Move(const std::string& from, const std::string& to, bool overwrite) override;
   Status Remove(const std::string& path, bool recursive) override;
   void Kill() override;
+  /// Kills it because of `why`, with which the operation under way and all later ones fail. The
+  /// first reason counts.
+  void End(const Error& why);
 
   /// Stops and resumes every process of the sandbox. kUnsupported without a control group.
   Status Freeze();
@@ -107,6 +110,7 @@ class LocalSandbox final : public Sandbox {
   std::mutex end_;  // guards the end of the processes
   bool ended_ = false;
   bool frozen_ = false;
+  std::optional<Error> why_;
 };
 
 }  // namespace cofferdam::sandbox

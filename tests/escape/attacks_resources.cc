@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -79,13 +80,18 @@ Outcome UseMemoryOfNobody(Arguments arguments) {
   return {};
 }
 
-Outcome FillFile(Arguments arguments) {
+Outcome WriteMuch(Arguments arguments) {
   const int fd = ::open(arguments[0], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return {errno};
   const std::string bytes(kMiB, 'x');
   Outcome outcome;
   for (int i = std::atoi(arguments[1]); i > 0 && outcome.error_number == 0; --i)
     outcome = Of(::write(fd, bytes.data(), bytes.size()));
+  ::close(fd);
+  return outcome;
+}
+Outcome FillFile(Arguments arguments) {
+  const Outcome outcome = WriteMuch(arguments);
   ::unlink(arguments[0]);
   return outcome;
 }
@@ -99,6 +105,54 @@ Outcome ManyFiles(Arguments arguments) {
     if (fd >= 0) ::close(fd);
   }
   return outcome;
+}
+
+// Claims a size and fills none of it.
+Outcome ClaimingFile(Arguments arguments) {
+  const int fd = ::open(arguments[0], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return {errno};
+  return Of(::ftruncate(fd, static_cast<off_t>(std::atoi(arguments[1])) * off_t{kMiB}));
+}
+
+// Takes a file's name away and goes on writing to it. Says so when there is much in it, and writes
+// on, up to twice as much.
+Outcome GrowDeletedFile(Arguments arguments) {
+  const int fd = ::open(arguments[0], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0 || ::unlink(arguments[0]) != 0) return {errno};
+  const std::string bytes(kMiB, 'x');
+  const int much = std::atoi(arguments[1]);
+  for (int i = 0; i < 2 * much; ++i) {
+    if (i == much) Print({});
+    if (::write(fd, bytes.data(), bytes.size()) < 0) return {errno};
+  }
+  for (;;) ::pause();
+}
+
+// The same, held by a mapping and no descriptor.
+Outcome MapDeletedFile(Arguments arguments) {
+  const int fd = ::open(arguments[0], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0 || ::unlink(arguments[0]) != 0) return {errno};
+  const std::string bytes(kMiB, 'x');
+  for (int i = std::atoi(arguments[1]); i > 0; --i)
+    if (::write(fd, bytes.data(), bytes.size()) < 0) return {errno};
+  if (::mmap(nullptr, kMiB, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED) return {errno};
+  ::close(fd);
+  Print({});
+  for (;;) ::pause();
+}
+
+// Directories that their owner may not look into, each with a file below.
+Outcome ClosedDirectories(Arguments arguments) {
+  const std::string bytes(kMiB, 'x');
+  for (int i = std::atoi(arguments[1]); i > 0; --i) {
+    const std::string path = std::string(arguments[0]) + "/closed-" + std::to_string(i);
+    if (::mkdir(path.c_str(), 0700) != 0) return {errno};
+    const int fd = ::open((path + "/file").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || ::write(fd, bytes.data(), bytes.size()) < 0 || ::chmod(path.c_str(), 0) != 0)
+      return {errno};
+    ::close(fd);
+  }
+  return {};
 }
 
 Outcome ManyDescriptors(Arguments arguments) {
@@ -166,7 +220,12 @@ constexpr Attack kAttacks[] = {
     {"use_memory", UseMemory, 1},
     {"use_memory_of_nobody", UseMemoryOfNobody, 2},
     {"fill_file", FillFile, 2},
+    {"leave_file", WriteMuch, 2},
     {"many_files", ManyFiles, 2},
+    {"claiming_file", ClaimingFile, 2},
+    {"grow_deleted_file", GrowDeletedFile, 2},
+    {"map_deleted_file", MapDeletedFile, 2},
+    {"closed_directories", ClosedDirectories, 2},
     {"many_descriptors", ManyDescriptors, 1},
     {"descriptors_in_flight", DescriptorsInFlight, 1},
     {"flood_output", FloodOutput, 1},
