@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 #include "base/error.h"
 #include "sandbox/layers/layer.h"
 #include "sandbox/layers/seccomp/profile.h"
+#include "sys/fd.h"
 
 namespace cofferdam::sandbox {
 
@@ -31,6 +33,8 @@ struct Mount {
   std::string source;  // absolute, on the host
   std::string target;  // absolute, inside: /workspace, /home/agent or below /mnt
   bool writable = false;
+  /// A mount that is attached nowhere, in place of `source`. The first sandbox made with it has it.
+  std::shared_ptr<const sys::UniqueFd> tree = nullptr;
   bool operator==(const Mount&) const = default;
 };
 

@@ -31,14 +31,20 @@ int Mount(const char* type, const char* target, unsigned long flags, const std::
   return ::mount(type, target, type, flags, options.c_str()) == 0 ? 0 : errno;
 }
 
-int OpenSource(int proc, const MountRequest& request, int host_fd, sys::UniqueFd& tree) {
+sys::UniqueFd OpenAnew(int proc, int host_fd) {
   char path[4096];
   const std::string link = "self/fd/" + std::to_string(host_fd);
   const ssize_t length = ::readlinkat(proc, link.c_str(), path, sizeof(path) - 1);
-  if (length < 0) return errno;
+  if (length < 0) return {};
   path[length] = '\0';
-  tree = sys::UniqueFd(
+  return sys::UniqueFd(
       ::open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW));
+}
+
+int OpenSource(int proc, const MountRequest& request, int host_fd, sys::UniqueFd& tree) {
+  // What is attached nowhere is in no namespace, and needs no other way to it.
+  tree = request.detached != 0 ? sys::UniqueFd(::fcntl(host_fd, F_DUPFD_CLOEXEC, 0))
+                               : OpenAnew(proc, host_fd);
   if (!tree.valid()) return errno;
   struct stat info;
   if (::fstat(tree.get(), &info) != 0) return errno;

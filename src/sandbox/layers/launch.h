@@ -63,6 +63,8 @@ inline constexpr std::size_t kStepCount = static_cast<std::size_t>(Step::kParent
 struct MountRequest {
   char target[kMaxMountPath];  // absolute, inside
   std::uint32_t read_only;
+  // The descriptor is a mount that is attached nowhere, and to be attached itself.
+  std::uint32_t detached;
   // What the descriptor showed to the host: the launcher opens the path anew in a mount namespace
   // of its own and refuses anything else.
   std::uint64_t device;
