@@ -62,6 +62,10 @@ struct Settings {
   /// Which system calls a sandbox allows: "tools", or "harness" for whole agent programs and
   /// browsers (docs/configuration.md).
   std::optional<std::string> seccomp_profile = {};
+  /// What the workspace's files may take of the disk, in MiB; 0 is no limit. And how it is kept:
+  /// "soft" or "hard" (docs/disk.md).
+  std::optional<std::int64_t> disk_mib = {};
+  std::optional<std::string> disk_limit = {};
   /// Added to those of the wider settings.
   std::vector<Mount> mounts = {};
   /// Layers of the sandbox that a run may go without; each use is in the run's record. Added to

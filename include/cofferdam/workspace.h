@@ -62,6 +62,17 @@ struct HostIds {
   bool own = false;
 };
 
+/// How the disk limit of a workspace's files is kept (docs/disk.md), and what they take.
+struct DiskInfo {
+  /// "none", "soft", "project_quota", "image"; or "refused": the hard limit that is asked for
+  /// cannot be had, and `problem` says why.
+  std::string mechanism = {};
+  std::uint64_t limit_bytes = 0;  // 0: no limit
+  /// Of an image: what it takes of the disk on which it lies.
+  std::uint64_t used_bytes = 0;
+  std::string problem = {};
+};
+
 struct SessionInfo {
   std::string id;
   /// When it began and when its last entry was written, RFC 3339 in UTC.
@@ -91,7 +102,7 @@ class Workspace {
  public:
   const std::string& id() const;
   /// The host folder that is /workspace in its sandboxes. What is in it was written by an agent:
-  /// open it beneath its root, never by following its links.
+  /// open it beneath its root, never by following its links. Empty when the files are in an image.
   std::string work_folder() const;
 
   HostIds host_ids() const;
@@ -99,6 +110,10 @@ class Workspace {
   Settings settings() const;
   /// Replaces the workspace's settings, on disk first. Runs that go on keep theirs.
   Status SetSettings(const Settings& settings);
+
+  /// How the next run's files would be limited. Counts the files, which takes as long as there are
+  /// many of them.
+  Result<DiskInfo> Disk() const;
 
   /// Starts a run. Runs in one session come one after the other, in the order of these calls within
   /// one process; a run waits for its turn, and then for a slot, on its own thread. Errors are of

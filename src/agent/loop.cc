@@ -54,6 +54,7 @@ class Loop {
       }
       RETURN_IF_ERROR(response.stop_reason == model::StopReason::kMaxTokens ? RefuseCut(calls)
                                                                             : MakeCalls(calls));
+      if (parts_.turn_ended) RETURN_IF_ERROR(parts_.turn_ended());
     }
     return Err(ErrorCode::kTurnLimit,
                "the run was ended after " + std::to_string(options_.max_turns) + " turns",

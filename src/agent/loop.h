@@ -65,6 +65,8 @@ struct LoopParts {
   record::EventLog& record;
   /// Makes the sandbox when the first tool needs it, and gives the same one ever after.
   std::function<Result<sandbox::Sandbox*>()> sandbox;
+  /// Called when the calls of an answer have been made; an error ends the run. May be empty.
+  std::function<Status()> turn_ended = {};
   /// Called on the thread of Run.
   std::function<void(const Progress&)> progress;
 };

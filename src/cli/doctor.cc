@@ -1,13 +1,16 @@
-// cofferdam doctor: which layers of the sandbox can be had here, what to do about the others, and
-// how many sandboxes this machine's limits allow.
+// cofferdam doctor: which layers of the sandbox and which limits of the disk can be had here, what
+// to do about the others, and how many sandboxes this machine's limits allow.
 #include <unistd.h>
 
+#include <filesystem>
 #include <iostream>
+#include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "cli/exit_codes.h"
 #include "cli/program.h"
+#include "platform/disk_plan.h"
 #include "platform/id_space.h"
 #include "sandbox/diagnose.h"
 #include "sandbox/host_limits.h"
@@ -61,6 +64,35 @@ json::Json ToJson(const IdDiagnosis& ids) {
           {"where", ids.where}};
 }
 
+/// The state directory, or what of its path is there already.
+Result<std::string> ExistingStatePath(const Program& program) {
+  ASSIGN_OR_RETURN(const std::string state, StatePath(program));
+  std::filesystem::path path = std::filesystem::absolute(state);
+  std::error_code ignored;
+  while (!std::filesystem::exists(path, ignored) && path.has_relative_path())
+    path = path.parent_path();
+  return path.string();
+}
+
+json::Json ToJson(const std::vector<platform::DiskDiagnosis>& disk) {
+  json::Json list = json::Json::array();
+  for (const platform::DiskDiagnosis& one : disk)
+    list.push_back({{"mechanism", platform::DiskMechanismName(one.mechanism)},
+                    {"available", one.available},
+                    {"detail", one.detail},
+                    {"remedy", one.remedy}});
+  return list;
+}
+
+void Print(const std::vector<platform::DiskDiagnosis>& disk, const std::string& path) {
+  std::cout << "disk limits in " << path << ":\n";
+  for (const platform::DiskDiagnosis& one : disk) {
+    std::cout << (one.available ? "ok      " : "absent  ")
+              << platform::DiskMechanismName(one.mechanism) << ": " << one.detail << '\n';
+    if (!one.remedy.empty()) std::cout << "          " << one.remedy << '\n';
+  }
+}
+
 json::Json ToJson(const sandbox::Diagnosis& diagnosis, const IdDiagnosis& ids) {
   json::Json layers = json::Json::array();
   for (const sandbox::LayerDiagnosis& layer : diagnosis.layers)
@@ -112,16 +144,20 @@ void AddDoctorCommand(CLI::App& app, Program& program) {
       app.add_subcommand("doctor", "What of the sandbox can be had on this machine");
   command->callback([&program] {
     program.action = [&program]() -> Result<int> {
+      ASSIGN_OR_RETURN(const std::string path, ExistingStatePath(program));
+      const std::vector<platform::DiskDiagnosis> disk = platform::DiagnoseDisk(path);
       const sandbox::Diagnosis diagnosis = sandbox::Diagnose();
       ASSIGN_OR_RETURN(const IdDiagnosis ids, DiagnoseIds());
       const std::vector<sandbox::HostLimit> limits = sandbox::ReadHostLimits();
       if (program.json) {
         json::Json answer = ToJson(diagnosis, ids);
         answer["limits"] = ToJson(limits);
+        answer["disk"] = {{"path", path}, {"mechanisms", ToJson(disk)}};
         PrintJson(answer);
       } else {
         Print(diagnosis, ids);
         Print(limits);
+        Print(disk, path);
       }
       return diagnosis.RunWouldBeRefused() ? kExitFailed : kExitOk;
     };

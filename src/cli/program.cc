@@ -60,26 +60,34 @@ void AddSettingFlag(CLI::App& command, Settings& settings, const platform::Setti
   option->group("Settings");
 }
 
+Result<platform::Config> Configuration(const Program& program) {
+  return platform::LoadConfig(program.config.empty() ? std::nullopt : std::optional(program.config),
+                              platform::ProcessEnvironment);
+}
+
+Result<std::string> StatePath(const Program& program, const platform::Config& config) {
+  if (!program.state.empty()) return program.state;
+  if (auto path = platform::ProcessEnvironment("COFFERDAM_STATE_DIR")) return *path;
+  if (!config.state.value_or("").empty()) return *config.state;
+  return DefaultStateDirectory();
+}
+
 }  // namespace
+
+Result<std::string> StatePath(const Program& program) {
+  ASSIGN_OR_RETURN(const platform::Config config, Configuration(program));
+  return StatePath(program, config);
+}
 
 Result<Platform> OpenPlatform(const Program& program) {
   PlatformOptions options;
   // First, so that the key is gone from the environment whatever else goes wrong.
   if (std::string key = TakeFromEnvironment("ANTHROPIC_API_KEY"); !key.empty())
     options.api_keys.emplace("anthropic", std::move(key));
-  const std::optional<std::string> path =
-      program.config.empty() ? std::nullopt : std::optional(program.config);
-  ASSIGN_OR_RETURN(platform::Config config,
-                   platform::LoadConfig(path, platform::ProcessEnvironment));
+  ASSIGN_OR_RETURN(platform::Config config, Configuration(program));
   options.settings = std::move(config.settings);
   options.max_platform_runs = config.max_platform_runs;
-  options.state = program.state;
-  if (options.state.empty())
-    options.state = platform::ProcessEnvironment("COFFERDAM_STATE_DIR").value_or("");
-  if (options.state.empty()) options.state = config.state.value_or("");
-  if (options.state.empty()) {
-    ASSIGN_OR_RETURN(options.state, DefaultStateDirectory());
-  }
+  ASSIGN_OR_RETURN(options.state, StatePath(program, config));
   return Platform::Open(std::move(options));
 }
 

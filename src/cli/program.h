@@ -30,6 +30,9 @@ struct Program {
   std::function<Result<int>()> action = {};
 };
 
+/// Where the state directory is, or would be: flags before environment before configuration file.
+Result<std::string> StatePath(const Program& program);
+
 /// Opens the platform: flags before environment before configuration file.
 Result<Platform> OpenPlatform(const Program& program);
 

@@ -39,6 +39,22 @@ std::string Describe(const HostIds& ids) {
          ", its own; tools run as " + first;
 }
 
+json::Json ToJson(const DiskInfo& disk) {
+  return {{"mechanism", disk.mechanism},
+          {"limit_bytes", disk.limit_bytes},
+          {"used_bytes", disk.used_bytes},
+          {"problem", disk.problem}};
+}
+
+std::string Text(const DiskInfo& disk) {
+  const auto mib = [](std::uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; };
+  std::string text = mib(disk.used_bytes) + " used";
+  if (disk.limit_bytes > 0) text += " of " + mib(disk.limit_bytes);
+  text += ", limit: " + disk.mechanism;
+  if (!disk.problem.empty()) text += ", " + disk.problem;
+  return text;
+}
+
 void Show(const Program& program, const Workspace& workspace) {
   if (program.json) {
     PrintJson(ToJson(workspace));
@@ -71,7 +87,15 @@ Result<int> List(const Program& program, const WorkspaceFlags&) {
 Result<int> ShowOne(const Program& program, const WorkspaceFlags& flags) {
   ASSIGN_OR_RETURN(Platform platform, OpenPlatform(program));
   ASSIGN_OR_RETURN(const Workspace workspace, platform.GetWorkspace(flags.id));
-  Show(program, workspace);
+  ASSIGN_OR_RETURN(const DiskInfo disk, workspace.Disk());
+  if (program.json) {
+    json::Json shown = ToJson(workspace);
+    shown["disk"] = ToJson(disk);
+    PrintJson(shown);
+  } else {
+    Show(program, workspace);
+    std::cout << "  disk: " << Text(disk) << '\n';
+  }
   return kExitOk;
 }
 

@@ -13,6 +13,8 @@ constexpr std::int64_t kDefaultCommandTimeoutSeconds = 300;
 constexpr std::int64_t kDefaultMaxConcurrentRuns = 8;
 constexpr std::int64_t kDefaultQueueTimeoutSeconds = 600;
 
+constexpr std::int64_t kDefaultDiskMib = 10'240;
+
 sandbox::Limits LimitsFor(const Settings& settings) {
   sandbox::Limits limits;
   if (settings.memory_mib)
@@ -21,6 +23,8 @@ sandbox::Limits LimitsFor(const Settings& settings) {
     limits.processes = static_cast<std::uint64_t>(*settings.max_processes);
   if (settings.cpu_percent)
     limits.cpu_millis_per_second = static_cast<std::uint64_t>(*settings.cpu_percent) * 10;
+  // A sparse file may claim no more than the disk may give.
+  limits.file_bytes = DiskLimitBytes(settings);
   return limits;
 }
 
@@ -41,6 +45,10 @@ Result<sandbox::LayerSet> LayersOf(const std::vector<std::string>& names) {
 }
 
 }  // namespace
+
+std::uint64_t DiskLimitBytes(const Settings& settings) {
+  return static_cast<std::uint64_t>(settings.disk_mib.value_or(kDefaultDiskMib)) << 20;
+}
 
 ModelReference ModelOf(const Settings& settings) {
   const std::string model = settings.model.value_or("");

@@ -38,6 +38,9 @@ Deadline RunDeadlineFor(const Settings& settings);
 Result<sandbox::SandboxSpec> SandboxSpecFor(const Settings& settings, const std::string& folder,
                                             const std::string& state_directory);
 
+/// What the files of a workspace may take of the disk; 0 is no limit.
+std::uint64_t DiskLimitBytes(const Settings& settings);
+
 /// Who is asked.
 struct ModelReference {
   std::string provider;

@@ -62,6 +62,12 @@ TEST(AdmissionTermsFor, HasTheDocumentedDefaultsAndTakesTheSettings) {
   EXPECT_EQ(terms.patience, std::chrono::seconds(0));
 }
 
+TEST(DiskLimitBytes, IsTheSettingOrTheDocumentedDefault) {
+  EXPECT_EQ(DiskLimitBytes({}), std::uint64_t{10'240} << 20);
+  EXPECT_EQ(DiskLimitBytes({.disk_mib = 3}), std::uint64_t{3} << 20);
+  EXPECT_EQ(DiskLimitBytes({.disk_mib = 0}), 0U);
+}
+
 TEST(LoopOptionsFor, ARealProviderNeedsAModel) {
   EXPECT_EQ(LoopOptionsFor({.provider = "anthropic"}).error().code, ErrorCode::kConfig);
 }
@@ -73,6 +79,7 @@ TEST(SandboxSpecFor, LimitsMountsAndLayersAreTheSettings) {
                                     .max_processes = 7,
                                     .cpu_percent = 150,
                                     .seccomp_profile = "harness",
+                                    .disk_mib = 100,
                                     .mounts = {{temp / "data", "/mnt/data", true}},
                                     .allow_missing = {"landlock", "cgroup"}},
                                    "/state/workspaces/alice", "/state");
@@ -80,6 +87,7 @@ TEST(SandboxSpecFor, LimitsMountsAndLayersAreTheSettings) {
   EXPECT_EQ(spec->limits.memory_bytes, 64U << 20);
   EXPECT_EQ(spec->limits.processes, 7U);
   EXPECT_EQ(spec->limits.cpu_millis_per_second, 1500U);
+  EXPECT_EQ(spec->limits.file_bytes, 100U << 20);
   ASSERT_EQ(spec->mounts.size(), 3U);
   EXPECT_EQ(spec->mounts[0].source, "/state/workspaces/alice/files/work");
   EXPECT_EQ(spec->mounts[0].target, "/workspace");

@@ -35,6 +35,10 @@ bool SandboxPlan::Fits(const SandboxPlan& other) const {
 
 Status KeptSandboxes::Keep(const SandboxOwner& owner, SandboxPlan plan,
                            std::unique_ptr<sandbox::LocalSandbox> sandbox, Time until) {
+  if (std::ranges::any_of(plan.spec.mounts,
+                          [](const auto& mount) { return mount.tree != nullptr; }))
+    return Err(ErrorCode::kUnsupported,
+               "a mount of its own, as of files in an image, ends with it");
   RETURN_IF_ERROR(sandbox->Freeze());
   while (size() >= options_.most && EndOldest()) {
   }

@@ -71,8 +71,8 @@ class KeptSandboxes {
   KeptSandboxes& operator=(const KeptSandboxes&) = delete;
 
   /// Freezes the sandbox, which no operation may be using, and keeps it until `until`. On an error
-  /// it is ended: kUnsupported where nothing can be frozen, kSandboxLost when it has ended already,
-  /// kBusy while memory is short.
+  /// it is ended: kUnsupported where nothing can be frozen and for one with a Mount::tree, which no
+  /// later plan has; kSandboxLost when it has ended already; kBusy while memory is short.
   Status Keep(const SandboxOwner& owner, SandboxPlan plan,
               std::unique_ptr<sandbox::LocalSandbox> sandbox, Time until);
 

@@ -202,5 +202,17 @@ TEST_F(KeptSandboxesTest, WhatHasEndedOrCannotBeFrozenIsNotKept) {
   EXPECT_EQ(kept.size(), 0U);
 }
 
+// It would keep the image mounted, and no later run could take it.
+TEST_F(KeptSandboxesTest, OneWhoseFilesAreInAMountOfItsOwnEnds) {
+  KeptSandboxes kept({.most = 4});
+  auto sandbox = Make(Plan("s"));
+  const pid_t pid = sandbox->worker_pid();
+  SandboxPlan plan = Plan("s");
+  plan.spec.mounts[0].tree = std::make_shared<const sys::UniqueFd>();
+  EXPECT_EQ(kept.Keep({"alice", "s"}, plan, std::move(sandbox), kLater).error().code,
+            ErrorCode::kUnsupported);
+  EXPECT_FALSE(Lives(pid));
+}
+
 }  // namespace
 }  // namespace cofferdam::platform

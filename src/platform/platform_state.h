@@ -24,6 +24,7 @@
 #include "platform/state_directory.h"
 #include "platform/workspace_ids.h"
 #include "policy/admission.h"
+#include "sandbox/disk_watch.h"
 #include "sandbox/launcher.h"
 #include "sys/fd.h"
 
@@ -41,6 +42,8 @@ class Platform::State : public std::enable_shared_from_this<Platform::State> {
   const Clock& clock() const { return clock_; }
   policy::Admission& admission() { return admission_; }
   platform::KeptSandboxes& kept() { return kept_; }
+  /// Counts what the sandboxes of this platform write; its thread ends with this object.
+  sandbox::DiskWatch& disk_watch() { return disk_watch_; }
 
   /// The open workspace of that name; the same object for everybody who asks while it is in use.
   Result<std::shared_ptr<Workspace::State>> OpenWorkspace(const std::string& id);
@@ -62,6 +65,7 @@ class Platform::State : public std::enable_shared_from_this<Platform::State> {
   const std::map<std::string, crypto::SecretString> api_keys_;
   const SystemClock clock_;
   policy::Admission admission_;
+  sandbox::DiskWatch disk_watch_{sandbox::kDiskInterval};
 
   std::mutex mutex_;
   // Guarded by mutex_.

@@ -43,9 +43,11 @@ std::vector<record::SeenLayer> SeenLayers(const sandbox::Sandbox& sandbox) {
 }
 
 std::vector<record::NewEvent> SandboxEvents(const sandbox::Sandbox& sandbox, bool resumed,
-                                            std::int64_t milliseconds) {
-  if (resumed) return {record::SandboxResumed(sandbox.id(), milliseconds, SeenLayers(sandbox))};
-  return {record::SandboxMade(sandbox.id(), "local", milliseconds),
+                                            std::int64_t milliseconds,
+                                            const record::DiskLimit& disk) {
+  if (resumed)
+    return {record::SandboxResumed(sandbox.id(), milliseconds, SeenLayers(sandbox), disk)};
+  return {record::SandboxMade(sandbox.id(), "local", milliseconds, disk),
           record::SandboxVerified(sandbox.id(), SeenLayers(sandbox))};
 }
 
@@ -204,6 +206,7 @@ agent::LoopResult Run::State::Work() {
                          .session = *session,
                          .record = *record_,
                          .sandbox = [this] { return MakeSandbox(); },
+                         .turn_ended = [this] { return disk_ ? disk_->Check() : Status(); },
                          .progress = [this](const agent::Progress& progress) { Report(progress); }},
                         options_.message);
 }
@@ -212,6 +215,8 @@ Result<sandbox::Sandbox*> Run::State::MakeSandbox() {
   if (sandbox_ != nullptr) return sandbox_.get();
   const auto start = SteadyClock::now();
   ASSIGN_OR_RETURN(sandbox::Launcher * launcher, workspace_->platform().Launcher());
+  ASSIGN_OR_RETURN(const platform::DiskPlan disk,
+                   platform::DiskPlan::Prepare(*workspace_, settings_, sandbox_spec_));
   ASSIGN_OR_RETURN(sandbox_plan_, platform::SandboxPlan::For(sandbox_spec_));
   sandbox_ = workspace_->platform().kept().Take({workspace_->id(), session()}, sandbox_plan_,
                                                 loop_options_.deadline);
@@ -220,10 +225,11 @@ Result<sandbox::Sandbox*> Run::State::MakeSandbox() {
     ASSIGN_OR_RETURN(
         sandbox_, sandbox::LocalSandbox::Create(*launcher, sandbox_spec_, loop_options_.deadline));
   }
+  disk_.emplace(disk.Guard(*sandbox_));
   const std::chrono::duration<double, std::milli> ready = SteadyClock::now() - start;
   result_.sandbox_ready_ms = ready.count();
-  const auto recorded = record_->AppendGroup(
-      SandboxEvents(*sandbox_, resumed, static_cast<std::int64_t>(ready.count())));
+  const auto recorded = record_->AppendGroup(SandboxEvents(
+      *sandbox_, resumed, static_cast<std::int64_t>(ready.count()), disk.ForRecord()));
   if (!recorded) return std::unexpected(recorded.error().With("writing the record"));
   Publish(SandboxReadyEvent{sandbox_->id(), ready.count(), resumed});
   return sandbox_.get();
@@ -232,6 +238,8 @@ Result<sandbox::Sandbox*> Run::State::MakeSandbox() {
 void Run::State::EndOrKeepSandbox() {
   const std::chrono::seconds idle(settings_.keep_sandbox_s.value_or(0));
   if (sandbox_ == nullptr) return;
+  // Whoever counts the files of a frozen sandbox would thaw it.
+  disk_.reset();
   // What was denied belongs to this run alone.
   if (idle == std::chrono::seconds::zero() || options_.audit_syscalls) {
     sandbox_->Kill();

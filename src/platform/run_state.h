@@ -11,6 +11,7 @@
 
 #include "agent/loop.h"
 #include "model/provider.h"
+#include "platform/disk_plan.h"
 #include "platform/event_queue.h"
 #include "platform/kept_sandboxes.h"
 #include "platform/platform_state.h"
@@ -71,6 +72,7 @@ class Run::State {
   std::unique_ptr<record::EventLog> record_;
   std::unique_ptr<model::Provider> provider_;
   std::unique_ptr<sandbox::LocalSandbox> sandbox_;
+  std::optional<platform::DiskGuard> disk_;  // after the sandbox that it watches
   platform::EventQueue events_;
   RunResult result_;
   std::latch done_{1};

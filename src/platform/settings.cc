@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/split.h"
 #include "sandbox/spec.h"
 
 namespace cofferdam {
@@ -49,6 +50,10 @@ constexpr std::array kTable = {
                NumberKey{&Settings::max_processes, 4, 4 << 20}},
     SettingKey{"cpu_percent", "Processor time in percent of one; 0 is no limit", kOfSandbox,
                NumberKey{&Settings::cpu_percent, 0, 100 * 4096}},
+    SettingKey{"disk_mib", "What the workspace's files may take of the disk in MiB; 0 is no limit",
+               kOfSandbox, NumberKey{&Settings::disk_mib, 0, 1 << 30}},
+    SettingKey{"disk_limit", "How that is kept: soft or hard (docs/disk.md)", kOfSandbox,
+               TextKey{&Settings::disk_limit, "soft hard"}},
     SettingKey{"mounts", "SRC:/mnt/NAME[:rw]: shows a place of the host in the sandbox", kOfSandbox,
                MountsKey{&Settings::mounts}},
     SettingKey{"seccomp_profile",
@@ -68,6 +73,17 @@ Result<std::vector<std::string>> Strings(std::string_view key, const json::Json&
                     });
   if (!fits) return Wrong(key, "a list of strings");
   return value.get<std::vector<std::string>>();
+}
+
+Status SetText(Settings& settings, std::string_view name, const TextKey& key,
+               const json::Json& value) {
+  if (!value.is_string()) return Wrong(name, "a string");
+  auto text = value.get<std::string>();
+  const std::vector<std::string_view> words = SplitNonEmpty(key.words, ' ');
+  if (!words.empty() && std::ranges::find(words, text) == words.end())
+    return Wrong(name, "one of " + std::string(key.words));
+  settings.*key.member = std::move(text);
+  return {};
 }
 
 Status SetNumber(Settings& settings, std::string_view name, const NumberKey& key,
@@ -105,11 +121,7 @@ const SettingKey* FindSetting(std::string_view name) {
 Status SetFromJson(Settings& settings, const SettingKey& key, const json::Json& value) {
   return std::visit(
       Overloaded{
-          [&](const TextKey& text) -> Status {
-            if (!value.is_string()) return Wrong(key.name, "a string");
-            settings.*text.member = value.get<std::string>();
-            return {};
-          },
+          [&](const TextKey& text) { return SetText(settings, key.name, text, value); },
           [&](const NumberKey& number) { return SetNumber(settings, key.name, number, value); },
           [&](const NamesKey& names) -> Status {
             ASSIGN_OR_RETURN(settings.*names.member, Strings(key.name, value));

@@ -22,6 +22,8 @@ namespace cofferdam::platform {
 /// A key whose value is text.
 struct TextKey {
   std::optional<std::string> Settings::* member;
+  /// The only values there are, between blanks; empty: any.
+  std::string_view words = {};
 };
 /// A key whose value is an integer within bounds.
 struct NumberKey {

@@ -12,7 +12,8 @@ std::string Sample(const SettingKey& key) {
   if (std::holds_alternative<NumberKey>(key.value)) return "64";
   if (std::holds_alternative<MountsKey>(key.value)) return "/data:/mnt/data:rw,/opt/x:/mnt/x";
   if (std::holds_alternative<NamesKey>(key.value)) return "cgroup,landlock";
-  return "text";
+  const std::string_view words = std::get<TextKey>(key.value).words;
+  return words.empty() ? "text" : std::string(words.substr(0, words.find(' ')));
 }
 
 TEST(Settings, EveryKeySurvivesTheWayThroughTextAndJson) {
@@ -46,6 +47,15 @@ TEST(Settings, NumbersKeepToTheirBounds) {
   EXPECT_FALSE(SetSetting(settings, "memory_mib", "64x"));
   EXPECT_FALSE(SetSetting(settings, "memory_mib", "99999999999999999999"));
   EXPECT_EQ(settings.memory_mib, 16);
+}
+
+TEST(Settings, WordsAreThoseThatThereAre) {
+  Settings settings;
+  EXPECT_TRUE(SetSetting(settings, "disk_limit", "hard"));
+  const Status status = SetSetting(settings, "disk_limit", "harder");
+  ASSERT_FALSE(status);
+  EXPECT_THAT(status.error().message, HasSubstr("'disk_limit' must be one of soft hard"));
+  EXPECT_EQ(settings.disk_limit, "hard");
 }
 
 TEST(Settings, UnknownKeysAreNamed) {

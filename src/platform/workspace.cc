@@ -10,6 +10,7 @@
 #include "base/id.h"
 #include "platform/denied_calls.h"
 #include "platform/directory_lock.h"
+#include "platform/disk_plan.h"
 #include "platform/effective.h"
 #include "platform/platform_state.h"
 #include "platform/run_state.h"
@@ -117,6 +118,11 @@ Settings Workspace::settings() const { return state_->settings(); }
 
 Status Workspace::SetSettings(const Settings& settings) { return state_->SetSettings(settings); }
 
+Result<DiskInfo> Workspace::Disk() const {
+  return platform::DescribeDisk(*state_,
+                                Overlay(state_->platform().settings(), state_->settings()));
+}
+
 Result<std::unique_ptr<cofferdam::Run>> Workspace::Run(RunOptions options) {
   ASSIGN_OR_RETURN(auto run, cofferdam::Run::State::Start(state_, std::move(options)));
   return std::make_unique<cofferdam::Run>(std::move(run));
@@ -137,14 +143,18 @@ Result<ExecOutcome> Workspace::Exec(const ExecOptions& options, const ExecSink& 
   ASSIGN_OR_RETURN(auto ticket, Admit(platform, id(), settings, stop));
   const auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(sandbox::Launcher * launcher, platform.Launcher());
+  ASSIGN_OR_RETURN(const platform::DiskPlan plan,
+                   platform::DiskPlan::Prepare(*state_, settings, spec));
   ASSIGN_OR_RETURN(const auto sandbox,
                    sandbox::LocalSandbox::Create(*launcher, spec, Deadline::Never()));
+  platform::DiskGuard disk = plan.Guard(*sandbox);
   const double ready = Millis(std::chrono::steady_clock::now() - start);
   const auto forward = [&sink](sandbox::OutputStream stream, std::string_view bytes) {
     sink(stream == sandbox::OutputStream::kStderr, bytes);
   };
   ASSIGN_OR_RETURN(const sandbox::ExecResult result,
                    sandbox->Exec(RequestFor(options, settings), forward, std::move(stop)));
+  RETURN_IF_ERROR(disk.Check());
   sandbox->Kill();
   return ExecOutcome{.exit_code = result.exit_code,
                      .signal = result.signal,

@@ -37,6 +37,10 @@ Json ToJson(const std::vector<SeenLayer>& layers) {
   return list;
 }
 
+Json ToJson(const DiskLimit& disk) {
+  return {{"mechanism", disk.mechanism}, {"bytes", disk.bytes}};
+}
+
 }  // namespace
 
 NewEvent RunStarted(std::string_view model, std::string_view message) {
@@ -45,8 +49,12 @@ NewEvent RunStarted(std::string_view model, std::string_view message) {
 
 NewEvent RunQueued() { return Make(kRunQueued, Json::object()); }
 
-NewEvent SandboxMade(std::string_view sandbox, std::string_view kind, std::int64_t milliseconds) {
-  return Make(kSandboxMade, {{"sandbox", sandbox}, {"kind", kind}, {"milliseconds", milliseconds}});
+NewEvent SandboxMade(std::string_view sandbox, std::string_view kind, std::int64_t milliseconds,
+                     const DiskLimit& disk) {
+  return Make(kSandboxMade, {{"sandbox", sandbox},
+                             {"kind", kind},
+                             {"milliseconds", milliseconds},
+                             {"disk", ToJson(disk)}});
 }
 
 NewEvent SandboxVerified(std::string_view sandbox, const std::vector<SeenLayer>& layers) {
@@ -54,9 +62,11 @@ NewEvent SandboxVerified(std::string_view sandbox, const std::vector<SeenLayer>&
 }
 
 NewEvent SandboxResumed(std::string_view sandbox, std::int64_t milliseconds,
-                        const std::vector<SeenLayer>& layers) {
-  return Make(kSandboxResumed,
-              {{"sandbox", sandbox}, {"milliseconds", milliseconds}, {"layers", ToJson(layers)}});
+                        const std::vector<SeenLayer>& layers, const DiskLimit& disk) {
+  return Make(kSandboxResumed, {{"sandbox", sandbox},
+                                {"milliseconds", milliseconds},
+                                {"layers", ToJson(layers)},
+                                {"disk", ToJson(disk)}});
 }
 
 NewEvent SandboxKept(std::string_view sandbox, std::string_view problem) {

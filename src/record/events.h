@@ -54,8 +54,15 @@ NewEvent RunStarted(std::string_view model, std::string_view message);
 /// No slot was free when the run was to begin. A run that was not let in has no run.started.
 NewEvent RunQueued();
 
+/// How the disk limit of a sandbox's files is kept.
+struct DiskLimit {
+  /// A stable word: "none", "soft", "project_quota", "image".
+  std::string mechanism;
+  std::int64_t bytes = 0;
+};
 /// `kind` is "local" or the name of a machine.
-NewEvent SandboxMade(std::string_view sandbox, std::string_view kind, std::int64_t milliseconds);
+NewEvent SandboxMade(std::string_view sandbox, std::string_view kind, std::int64_t milliseconds,
+                     const DiskLimit& disk);
 
 /// How one layer of a sandbox was seen: `seen` is "read", "probed" or "missing".
 struct SeenLayer {
@@ -76,9 +83,10 @@ struct DeniedCall {
 NewEvent SandboxDeniedCalls(std::string_view sandbox, const std::vector<DeniedCall>& calls,
                             std::uint64_t others);
 /// A sandbox that an earlier run of the session left is used again. `milliseconds` is the time from
-/// asking for it to its first answer, `layers` are as they were seen when it was made.
+/// asking for it to its first answer, `layers` are as they were seen when it was made, `disk` is
+/// how this run's limit is kept.
 NewEvent SandboxResumed(std::string_view sandbox, std::int64_t milliseconds,
-                        const std::vector<SeenLayer>& layers);
+                        const std::vector<SeenLayer>& layers, const DiskLimit& disk);
 /// The run has ended and was to leave its sandbox, frozen, to the next one of the session.
 /// `problem` says why it was ended instead; empty when it was kept.
 NewEvent SandboxKept(std::string_view sandbox, std::string_view problem);

@@ -36,8 +36,11 @@ TEST(Events, HoldToolInputUpToItsLimitAndItsDigestAlways) {
 }
 
 TEST(Events, NameTheLayersOfASandbox) {
-  EXPECT_EQ(SandboxMade("s1", "local", 3).data,
-            (Json{{"sandbox", "s1"}, {"kind", "local"}, {"milliseconds", 3}}));
+  EXPECT_EQ(SandboxMade("s1", "local", 3, {"soft", 4096}).data,
+            (Json{{"sandbox", "s1"},
+                  {"kind", "local"},
+                  {"milliseconds", 3},
+                  {"disk", {{"mechanism", "soft"}, {"bytes", 4096}}}}));
   const NewEvent verified =
       SandboxVerified("s1", {{.name = "seccomp", .seen = "probed", .detail = "EPERM"}});
   EXPECT_EQ(verified.data["layers"],
@@ -57,10 +60,11 @@ TEST(Events, ListWhatSeccompRefused) {
 
 TEST(Events, SayWhetherASandboxCameFromAnEarlierRunAndWasLeftToALaterOne) {
   EXPECT_EQ(
-      SandboxResumed("s1", 3, {{"seccomp", "read", "2"}}).data,
+      SandboxResumed("s1", 3, {{"seccomp", "read", "2"}}, {"soft", 4096}).data,
       (Json{{"sandbox", "s1"},
             {"milliseconds", 3},
-            {"layers", Json::array({{{"name", "seccomp"}, {"seen", "read"}, {"detail", "2"}}})}}));
+            {"layers", Json::array({{{"name", "seccomp"}, {"seen", "read"}, {"detail", "2"}}})},
+            {"disk", {{"mechanism", "soft"}, {"bytes", 4096}}}}));
   EXPECT_EQ(SandboxKept("s1", "").data, (Json{{"sandbox", "s1"}, {"kept", true}, {"problem", ""}}));
   EXPECT_EQ(SandboxKept("s1", "x").data,
             (Json{{"sandbox", "s1"}, {"kept", false}, {"problem", "x"}}));

@@ -136,6 +136,24 @@ TEST_F(KeptSandboxTest, OtherSettingsGetANewOne) {
   EXPECT_EQ(Frozen(), 2U) << "the old one has ended";
 }
 
+TEST_F(KeptSandboxTest, TheDiskLimitHoldsForTheRunThatTakesIt) {
+  const Settings settings{.disk_mib = 16};
+  const std::string write = "head -c 10485760 /dev/zero > ";
+  const auto script = [&write](const std::string& file) {
+    return "turns: [{tool_calls: [{name: bash, arguments: {command: '" + write + file +
+           "'}}]}, {text: x}]";
+  };
+  ASSERT_FALSE(PlayKept(script("a"), "main", settings).error);
+  const RunResult second = PlayKept(script("b"), "main", settings);
+  const auto resumed = Data(second, "sandbox.resumed");
+  ASSERT_TRUE(resumed);
+  EXPECT_EQ(resumed->at("disk").at("bytes"), 16 << 20);
+  if (resumed->at("disk").at("mechanism") != "soft") GTEST_SKIP() << "the kernel keeps the limit";
+  ASSERT_TRUE(second.error);
+  EXPECT_EQ(second.error->code, ErrorCode::kDiskLimit);
+  EXPECT_FALSE(Data(second, "sandbox.kept")->at("kept"));
+}
+
 TEST_F(KeptSandboxTest, EndsWithItsWorkspaceAndWithThePlatform) {
   PlayKept(kLeaveAFile);
   ASSERT_TRUE(platform_->DeleteWorkspace("alice", LiveRuns::kRefuse));
