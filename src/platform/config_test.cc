@@ -39,6 +39,9 @@ TEST(ParseConfig, EveryKeyThatIsListedIsRead) {
   for (const std::string& name : ConfigKeys()) {
     const SettingKey* key = FindSetting(name);
     std::string value = name == "max_platform_runs" ? "64" : "\"text\"";
+    const auto* text_key = key == nullptr ? nullptr : std::get_if<TextKey>(&key->value);
+    if (text_key != nullptr && !text_key->words.empty())
+      value = "\"" + std::string(text_key->words.substr(0, text_key->words.find(' '))) + "\"";
     if (key != nullptr && std::holds_alternative<NumberKey>(key->value)) value = "64";
     if (key != nullptr && std::holds_alternative<NamesKey>(key->value)) value = "[\"cgroup\"]";
     if (key != nullptr && std::holds_alternative<MountsKey>(key->value)) value = "[\"/a:/mnt/b\"]";

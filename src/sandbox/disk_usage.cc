@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::uint64_t kBlockBytes = 512;  // the unit of st_blocks, whatever the file system
 constexpr std::size_t kOpenLevels = 64;
-constexpr std::size_t kBatchBytes = 32 << 10;
+constexpr std::size_t kBatchBytes = 8 << 10;
 // What a node of a set costs beside its value.
 constexpr std::uint64_t kNodeBytes = 48;
 
@@ -42,21 +42,16 @@ int OpenDirectory(int directory, const char* name) {
   }
 }
 
-// A tenant can take the right to look into a directory away. Whoever owns it can give it back: for
-// the moment of opening.
+// An agent can take its owner's rights away, but not the right to give them back. The superuser
+// needs none.
 int OpenUnreadable(int directory, const char* name) {
   const sys::UniqueFd path(
       ::openat(directory, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   struct stat info;
   if (!path.valid() || ::fstat(path.get(), &info) != 0) return -1;
   const std::string link = "/proc/self/fd/" + std::to_string(path.get());
-  const mode_t mode = info.st_mode & 07777;
-  if (::chmod(link.c_str(), mode | S_IRUSR | S_IXUSR) != 0) return -1;
-  const int fd = OpenDirectory(directory, name);
-  const int error_number = errno;
-  static_cast<void>(::chmod(link.c_str(), mode));  // whoever could change it can change it again
-  errno = error_number;
-  return fd;
+  if (::chmod(link.c_str(), (info.st_mode & 07777) | S_IRUSR | S_IXUSR) != 0) return -1;
+  return OpenDirectory(directory, name);
 }
 
 // Calls `handle` with each name of one batch; false when there was none left.
