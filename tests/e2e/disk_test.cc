@@ -119,7 +119,8 @@ TEST_F(HardDiskTest, TheKernelRefusesWhatIsBeyondItAndTheRunGoesOn) {
   const RunResult result = Play(R"(
 turns:
   - tool_calls:
-      - {name: bash, arguments: {command: "for f in a b c d; do head -c 10485760 /dev/zero > $f; done"}}
+      - name: bash
+        arguments: {command: "for f in a b c d; do head -c 10485760 /dev/zero > $f; done"}
   - expect: {results: [{contains: No space left on device}]}
     text: I see.
 )");
