@@ -66,6 +66,14 @@ struct Settings {
   /// "soft" or "hard" (docs/disk.md).
   std::optional<std::int64_t> disk_mib = {};
   std::optional<std::string> disk_limit = {};
+  /// From this use of memory on, in MiB, the kernel takes back and slows before it kills; 0 is
+  /// none.
+  std::optional<std::int64_t> memory_high_mib = {};
+  /// The share of a sandbox when processors are short; one that sets none has 100.
+  std::optional<std::int64_t> cpu_weight = {};
+  /// "MAJ:MIN rbps=N wbps=N riops=N wiops=N": what a sandbox may read and write of a disk in a
+  /// second. Added to those of the wider settings.
+  std::vector<std::string> io_max = {};
   /// Added to those of the wider settings.
   std::vector<Mount> mounts = {};
   /// Layers of the sandbox that a run may go without; each use is in the run's record. Added to
@@ -78,8 +86,8 @@ struct Settings {
 /// `wide` with everything that `near` sets in its place.
 Settings Overlay(Settings wide, const Settings& near);
 
-/// Sets one key from text, as `cofferdam workspace set` does. An empty text unsets it; mounts and
-/// allow_missing take a comma-separated list and replace what was there.
+/// Sets one key from text, as `cofferdam workspace set` does. An empty text unsets it; mounts,
+/// io_max and allow_missing take a comma-separated list and replace what was there.
 /// ErrorCode::kInvalidArgument for an unknown key, or a value that it cannot have.
 Status SetSetting(Settings& settings, const std::string& key, const std::string& value);
 

@@ -15,7 +15,7 @@ constexpr std::int64_t kDefaultQueueTimeoutSeconds = 600;
 
 constexpr std::int64_t kDefaultDiskMib = 10'240;
 
-sandbox::Limits LimitsFor(const Settings& settings) {
+Result<sandbox::Limits> LimitsFor(const Settings& settings) {
   sandbox::Limits limits;
   if (settings.memory_mib)
     limits.memory_bytes = static_cast<std::uint64_t>(*settings.memory_mib) << 20;
@@ -25,6 +25,12 @@ sandbox::Limits LimitsFor(const Settings& settings) {
     limits.cpu_millis_per_second = static_cast<std::uint64_t>(*settings.cpu_percent) * 10;
   // A sparse file may claim no more than the disk may give.
   limits.file_bytes = DiskLimitBytes(settings);
+  limits.memory_high_bytes = static_cast<std::uint64_t>(settings.memory_high_mib.value_or(0)) << 20;
+  limits.cpu_weight = static_cast<std::uint64_t>(settings.cpu_weight.value_or(0));
+  for (const std::string& text : settings.io_max) {
+    ASSIGN_OR_RETURN(const sandbox::IoLimit limit, sandbox::ParseIoLimit(text));
+    limits.io.push_back(limit);
+  }
   return limits;
 }
 
@@ -69,7 +75,7 @@ Result<agent::LoopOptions> LoopOptionsFor(const Settings& settings) {
   if (settings.system_prompt) options.system += "\n\n" + *settings.system_prompt;
   if (settings.max_turns) options.max_turns = *settings.max_turns;
   if (settings.max_tokens) options.max_tokens = *settings.max_tokens;
-  const sandbox::Limits limits = LimitsFor(settings);
+  ASSIGN_OR_RETURN(const sandbox::Limits limits, LimitsFor(settings));
   options.limits.command_timeout =
       std::chrono::seconds(settings.command_timeout_s.value_or(kDefaultCommandTimeoutSeconds));
   options.limits.memory_bytes = limits.memory_bytes;
@@ -99,7 +105,7 @@ Result<sandbox::SandboxSpec> SandboxSpecFor(const Settings& settings, const std:
     RETURN_IF_ERROR(sandbox::CheckMountSource(mount.source, state_directory));
     spec.mounts.push_back({mount.source, mount.destination, mount.writable});
   }
-  spec.limits = LimitsFor(settings);
+  ASSIGN_OR_RETURN(spec.limits, LimitsFor(settings));
   if (settings.seccomp_profile) {
     const auto profile = sandbox::SeccompProfileFromName(*settings.seccomp_profile);
     if (!profile)

@@ -72,6 +72,11 @@ TEST(LoopOptionsFor, ARealProviderNeedsAModel) {
   EXPECT_EQ(LoopOptionsFor({.provider = "anthropic"}).error().code, ErrorCode::kConfig);
 }
 
+TEST(SandboxSpecFor, RefusesALimitOnADiskThatIsNone) {
+  const auto spec = SandboxSpecFor({.io_max = {"sda wbps=1"}}, "/state/workspaces/alice", "/state");
+  EXPECT_EQ(spec.error().code, ErrorCode::kInvalidArgument);
+}
+
 TEST(SandboxSpecFor, LimitsMountsAndLayersAreTheSettings) {
   const sys::TempDir temp;
   ASSERT_TRUE(sys::MakeDirectories(temp / "data", 0700));
@@ -80,6 +85,9 @@ TEST(SandboxSpecFor, LimitsMountsAndLayersAreTheSettings) {
                                     .cpu_percent = 150,
                                     .seccomp_profile = "harness",
                                     .disk_mib = 100,
+                                    .memory_high_mib = 48,
+                                    .cpu_weight = 20,
+                                    .io_max = {"8:0 wbps=1048576"},
                                     .mounts = {{temp / "data", "/mnt/data", true}},
                                     .allow_missing = {"landlock", "cgroup"}},
                                    "/state/workspaces/alice", "/state");
@@ -88,6 +96,10 @@ TEST(SandboxSpecFor, LimitsMountsAndLayersAreTheSettings) {
   EXPECT_EQ(spec->limits.processes, 7U);
   EXPECT_EQ(spec->limits.cpu_millis_per_second, 1500U);
   EXPECT_EQ(spec->limits.file_bytes, 100U << 20);
+  EXPECT_EQ(spec->limits.memory_high_bytes, 48U << 20);
+  EXPECT_EQ(spec->limits.cpu_weight, 20U);
+  EXPECT_THAT(spec->limits.io,
+              testing::ElementsAre(sandbox::IoLimit{.major = 8, .write_bytes = 1 << 20}));
   ASSERT_EQ(spec->mounts.size(), 3U);
   EXPECT_EQ(spec->mounts[0].source, "/state/workspaces/alice/files/work");
   EXPECT_EQ(spec->mounts[0].target, "/workspace");

@@ -51,6 +51,18 @@ std::vector<record::NewEvent> SandboxEvents(const sandbox::Sandbox& sandbox, boo
           record::SandboxVerified(sandbox.id(), SeenLayers(sandbox))};
 }
 
+std::optional<record::SandboxUse> UseOf(sandbox::LocalSandbox& sandbox) {
+  const auto used = sandbox.Usage();
+  if (!used) return std::nullopt;
+  return record::SandboxUse{.memory_peak_bytes = used->memory_peak_bytes,
+                            .cpu_micros = used->cpu_micros,
+                            .out_of_memory_kills = used->events.out_of_memory_kills,
+                            .refused_forks = used->events.refused_forks,
+                            .memory_pressure_micros = used->memory_pressure_micros,
+                            .cpu_pressure_micros = used->cpu_pressure_micros,
+                            .io_pressure_micros = used->io_pressure_micros};
+}
+
 RunEvent PublicEvent(const agent::ToolStarted& started) {
   return ToolStartedEvent{started.call.id, started.call.name, json::Dump(started.call.arguments)};
 }
@@ -241,18 +253,25 @@ void Run::State::EndOrKeepSandbox() {
   // Whoever counts the files of a frozen sandbox would thaw it.
   disk_.reset();
   // What was denied belongs to this run alone.
-  if (idle == std::chrono::seconds::zero() || options_.audit_syscalls) {
-    sandbox_->Kill();
-    result_.denied_calls = platform::PublicDeniedCalls(sandbox_->denied_calls());
-    return;
-  }
+  const bool keep = idle > std::chrono::seconds::zero() && !options_.audit_syscalls;
+  // A record that takes no more events takes no run.ended either, and that is the run's error.
+  static_cast<void>(record_->AppendGroup(keep ? KeepSandbox(idle) : EndSandbox()));
+}
+
+std::vector<record::NewEvent> Run::State::EndSandbox() {
+  sandbox_->Kill();
+  result_.denied_calls = platform::PublicDeniedCalls(sandbox_->denied_calls());
+  return {record::SandboxEnded(sandbox_->id(), UseOf(*sandbox_))};
+}
+
+std::vector<record::NewEvent> Run::State::KeepSandbox(std::chrono::seconds idle) {
   const std::string sandbox = sandbox_->id();
+  const auto use = UseOf(*sandbox_);
   const Status kept =
       workspace_->platform().kept().Keep({workspace_->id(), session()}, std::move(sandbox_plan_),
                                          std::move(sandbox_), SteadyClock::now() + idle);
-  // A record that takes no more events takes no run.ended either, and that is the run's error.
-  static_cast<void>(
-      record_->Append(record::SandboxKept(sandbox, kept ? "" : kept.error().message)));
+  if (kept) return {record::SandboxKept(sandbox, "")};
+  return {record::SandboxKept(sandbox, kept.error().message), record::SandboxEnded(sandbox, use)};
 }
 
 void Run::State::Report(const agent::Progress& progress) {

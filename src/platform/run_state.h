@@ -1,11 +1,13 @@
 // A run while it goes on: its thread, its record, its events.
 #pragma once
 
+#include <chrono>
 #include <latch>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <cofferdam/run.h>
 
@@ -18,6 +20,7 @@
 #include "platform/session_turns.h"
 #include "policy/admission.h"
 #include "record/event_log.h"
+#include "record/events.h"
 #include "sandbox/local_sandbox.h"
 #include "sandbox/spec.h"
 #include "sessions/session.h"
@@ -53,6 +56,8 @@ class Run::State {
   Result<sessions::Session> OpenSession();
   Result<sandbox::Sandbox*> MakeSandbox();
   void EndOrKeepSandbox();
+  std::vector<record::NewEvent> EndSandbox();
+  std::vector<record::NewEvent> KeepSandbox(std::chrono::seconds idle);
   void Report(const agent::Progress& progress);
   void Publish(RunEvent event);
   void Finish(agent::LoopResult loop, std::chrono::milliseconds duration);

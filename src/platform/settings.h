@@ -31,7 +31,7 @@ struct NumberKey {
   std::int64_t min;
   std::int64_t max;
 };
-/// A key whose value is a list of layer names.
+/// A key whose value is a list of texts, such as layer names.
 struct NamesKey {
   std::vector<std::string> Settings::* member;
 };

@@ -86,6 +86,22 @@ NewEvent SandboxDeniedCalls(std::string_view sandbox, const std::vector<DeniedCa
               {{"sandbox", sandbox}, {"calls", std::move(list)}, {"others", others}});
 }
 
+NewEvent SandboxEnded(std::string_view sandbox, const std::optional<SandboxUse>& use) {
+  const auto or_null = [](const std::optional<std::uint64_t>& micros) {
+    return micros ? Json(*micros) : Json(nullptr);
+  };
+  Json used = nullptr;
+  if (use)
+    used = {{"memory_peak_bytes", use->memory_peak_bytes},
+            {"cpu_micros", or_null(use->cpu_micros)},
+            {"out_of_memory_kills", use->out_of_memory_kills},
+            {"refused_forks", use->refused_forks},
+            {"memory_pressure_micros", or_null(use->memory_pressure_micros)},
+            {"cpu_pressure_micros", or_null(use->cpu_pressure_micros)},
+            {"io_pressure_micros", or_null(use->io_pressure_micros)}};
+  return Make(kSandboxEnded, {{"sandbox", sandbox}, {"used", std::move(used)}});
+}
+
 NewEvent ModelCalled(const ModelCall& call) {
   return Make(kModelCalled, {{"provider", call.provider},
                              {"model", call.model},

@@ -25,6 +25,7 @@ inline constexpr std::string_view kSandboxVerified = "sandbox.verified";
 inline constexpr std::string_view kSandboxDeniedCalls = "sandbox.denied_calls";
 inline constexpr std::string_view kSandboxResumed = "sandbox.resumed";
 inline constexpr std::string_view kSandboxKept = "sandbox.kept";
+inline constexpr std::string_view kSandboxEnded = "sandbox.ended";
 inline constexpr std::string_view kModelCalled = "model.called";
 inline constexpr std::string_view kToolStarted = "tool.started";
 inline constexpr std::string_view kToolEnded = "tool.ended";
@@ -90,6 +91,20 @@ NewEvent SandboxResumed(std::string_view sandbox, std::int64_t milliseconds,
 /// The run has ended and was to leave its sandbox, frozen, to the next one of the session.
 /// `problem` says why it was ended instead; empty when it was kept.
 NewEvent SandboxKept(std::string_view sandbox, std::string_view problem);
+
+/// What a sandbox has used in its life, as its control group counted it. Pressure is the time that
+/// at least one of its processes waited for the resource; nullopt where the kernel counts none.
+struct SandboxUse {
+  std::uint64_t memory_peak_bytes = 0;
+  std::optional<std::uint64_t> cpu_micros = std::nullopt;
+  std::uint64_t out_of_memory_kills = 0;
+  std::uint64_t refused_forks = 0;
+  std::optional<std::uint64_t> memory_pressure_micros = std::nullopt;
+  std::optional<std::uint64_t> cpu_pressure_micros = std::nullopt;
+  std::optional<std::uint64_t> io_pressure_micros = std::nullopt;
+};
+/// `use` is nullopt when it had no control group.
+NewEvent SandboxEnded(std::string_view sandbox, const std::optional<SandboxUse>& use);
 
 struct ModelCall {
   std::string provider;

@@ -35,6 +35,24 @@ TEST(Events, HoldToolInputUpToItsLimitAndItsDigestAlways) {
   EXPECT_EQ(long_input.data["input_digest"]["bytes"], kMaxRecordedInputBytes + 1);
 }
 
+TEST(Events, SayWhatASandboxUsedAndNullForWhatNobodyCounted) {
+  const NewEvent event = SandboxEnded("s1", SandboxUse{.memory_peak_bytes = 1,
+                                                       .cpu_micros = 2,
+                                                       .out_of_memory_kills = 3,
+                                                       .refused_forks = 4,
+                                                       .memory_pressure_micros = 5});
+  EXPECT_EQ(event.type, "sandbox.ended");
+  EXPECT_EQ(event.data["sandbox"], "s1");
+  EXPECT_EQ(event.data["used"], (Json{{"memory_peak_bytes", 1},
+                                      {"cpu_micros", 2},
+                                      {"out_of_memory_kills", 3},
+                                      {"refused_forks", 4},
+                                      {"memory_pressure_micros", 5},
+                                      {"cpu_pressure_micros", nullptr},
+                                      {"io_pressure_micros", nullptr}}));
+  EXPECT_EQ(SandboxEnded("s1", std::nullopt).data["used"], nullptr);
+}
+
 TEST(Events, NameTheLayersOfASandbox) {
   EXPECT_EQ(SandboxMade("s1", "local", 3, {"soft", 4096}).data,
             (Json{{"sandbox", "s1"},

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -28,8 +29,8 @@ constexpr std::string_view kDirectoryPrefix = "cofferdam-";
 constexpr std::uint64_t kCpuPeriodMicros = 100'000;
 constexpr std::chrono::seconds kSweepTimeout{2};
 constexpr char kRemedy[] =
-    "run as root, or delegate a cgroup with memory and pids controllers to this user, or accept "
-    "the risk with --allow-missing=cgroup";
+    "start it in a group of its own, `systemd-run --user --scope -p Delegate=yes COMMAND` (as root "
+    "without --user), or accept the risk with --allow-missing=cgroup";
 
 std::unexpected<Error> Reason(std::string why) {
   return Err(ErrorCode::kUnsupported, std::move(why));
@@ -73,21 +74,61 @@ std::string CpuQuota(const Limits& limits) {
   return std::to_string(limits.cpu_millis_per_second * kCpuPeriodMicros / 1000);
 }
 
-const CgroupMount* FindMount(const std::vector<CgroupMount>& mounts, std::string_view controller) {
-  for (const CgroupMount& mount : mounts) {
-    if (controller.empty()
-            ? mount.is_v2
-            : std::ranges::find(mount.controllers, controller) != mount.controllers.end())
-      return &mount;
-  }
-  return nullptr;
+// The kernel's usual weight is 100, its usual shares are 1024.
+constexpr std::uint64_t kUsualWeight = 100;
+
+std::string CpuWeight(const Limits& limits) {
+  return std::to_string(limits.cpu_weight > 0 ? limits.cpu_weight : kUsualWeight);
 }
 
-// Where a group's path lies below a mount that may show only a part of the hierarchy.
-std::string BelowMount(const CgroupMount& mount, const std::string& path) {
-  if (mount.root == "/" || !path.starts_with(mount.root)) return path;
-  const std::string rest = path.substr(mount.root.size());
-  return rest.empty() ? "/" : rest;
+std::string CpuShares(const Limits& limits) {
+  constexpr std::uint64_t kUsualShares = 1024;
+  constexpr std::uint64_t kFewestShares = 2;
+  const std::uint64_t weight = limits.cpu_weight > 0 ? limits.cpu_weight : kUsualWeight;
+  return std::to_string(std::max(kFewestShares, weight * kUsualShares / kUsualWeight));
+}
+
+std::string Device(const IoLimit& limit) {
+  return std::to_string(limit.major) + ":" + std::to_string(limit.minor);
+}
+
+// As the kernel prints it.
+std::string IoMax(const IoLimit& limit) {
+  const auto text = [](std::uint64_t value) {
+    return value > 0 ? std::to_string(value) : std::string("max");
+  };
+  return "rbps=" + text(limit.read_bytes) + " wbps=" + text(limit.write_bytes) +
+         " riops=" + text(limit.read_operations) + " wiops=" + text(limit.write_operations);
+}
+
+std::array<std::pair<const char*, std::uint64_t>, 4> ThrottleFiles(const IoLimit& limit) {
+  return {{{"blkio.throttle.read_bps_device", limit.read_bytes},
+           {"blkio.throttle.write_bps_device", limit.write_bytes},
+           {"blkio.throttle.read_iops_device", limit.read_operations},
+           {"blkio.throttle.write_iops_device", limit.write_operations}}};
+}
+
+std::string Describe(const Limits& limits) {
+  std::string text = ": memory " + PageRounded(limits.memory_bytes);
+  if (limits.memory_high_bytes > 0) text += ", high " + PageRounded(limits.memory_high_bytes);
+  text += ", pids " + std::to_string(limits.processes);
+  text += limits.cpu_millis_per_second > 0
+              ? ", cpu " + CpuQuota(limits) + "us of " + std::to_string(kCpuPeriodMicros) + "us"
+              : ", cpu unlimited";
+  if (limits.cpu_weight > 0) text += ", weight " + CpuWeight(limits);
+  for (const IoLimit& limit : limits.io) text += ", device " + Device(limit) + " " + IoMax(limit);
+  return text;
+}
+
+// "some avg10=0.00 avg60=0.00 avg300=0.00 total=123"
+std::optional<std::uint64_t> SomePressureMicros(std::string_view text) {
+  constexpr std::string_view kTotal = "total=";
+  const std::string_view line = text.substr(0, text.find('\n'));
+  const std::size_t at = line.find(kTotal);
+  std::uint64_t micros = 0;
+  if (!line.starts_with("some ") || at == std::string_view::npos) return std::nullopt;
+  std::from_chars(line.data() + at + kTotal.size(), line.data() + line.size(), micros);
+  return micros;
 }
 
 // The kernel lets go of an ended process's group a moment after its end; there is nothing to wait
@@ -95,38 +136,6 @@ std::string BelowMount(const CgroupMount& mount, const std::string& path) {
 void PauseBriefly() { ::poll(nullptr, 0, 1); }
 
 }  // namespace
-
-std::vector<CgroupMount> ParseCgroupMounts(std::string_view mountinfo) {
-  std::vector<CgroupMount> mounts;
-  for (const std::string_view line : Split(mountinfo, '\n')) {
-    const std::size_t dash = line.find(" - ");
-    if (dash == std::string_view::npos) continue;
-    const auto left = Split(line.substr(0, dash), ' ');
-    const auto right = Split(line.substr(dash + 3), ' ');
-    if (left.size() < 6 || right.size() < 3) continue;
-    if (right[0] != "cgroup" && right[0] != "cgroup2") continue;
-    CgroupMount mount{std::string(left[4]), std::string(left[3]), {}, right[0] == "cgroup2"};
-    if (!mount.is_v2)
-      for (const std::string_view option : Split(right[2], ','))
-        mount.controllers.emplace_back(option);
-    mounts.push_back(std::move(mount));
-  }
-  return mounts;
-}
-
-std::optional<std::string> ParseCgroupPath(std::string_view text, std::string_view controller) {
-  for (const std::string_view line : Split(text, '\n')) {
-    const std::size_t first = line.find(':');
-    if (first == std::string_view::npos) continue;
-    const std::size_t second = line.find(':', first + 1);
-    if (second == std::string_view::npos) continue;
-    const std::string_view names = line.substr(first + 1, second - first - 1);
-    const auto list = Split(names, ',');
-    if (controller.empty() ? names.empty() : std::ranges::find(list, controller) != list.end())
-      return std::string(line.substr(second + 1));
-  }
-  return std::nullopt;
-}
 
 // ---- CgroupRoot
 
@@ -174,7 +183,7 @@ void SweepAbandoned(int parent) {
   const auto names = sys::ListDirectory(parent);
   if (!names) return;
   for (const std::string& name : *names) {
-    if (!name.starts_with(kDirectoryPrefix)) continue;
+    if (!name.starts_with(kDirectoryPrefix) || name == kHostLeaf) continue;
     const auto directory = sys::OpenAt(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (!directory || !TryLock(directory->get())) continue;
     // Frozen sandboxes have outlived both.
@@ -190,84 +199,50 @@ void SweepAbandoned(int parent) {
 
 }  // namespace
 
-Status CgroupRoot::Add(std::string name, const std::string& mount_point, const std::string& path) {
-  ASSIGN_OR_RETURN(sys::UniqueFd parent, sys::Open(mount_point + path, O_RDONLY | O_DIRECTORY));
+Status CgroupRoot::Add(std::string name, const CgroupPlace& place) {
+  ASSIGN_OR_RETURN(sys::UniqueFd parent, sys::Open(place.directory, O_RDONLY | O_DIRECTORY));
   if (!IsCgroupFileSystem(parent.get(), is_v2_))
-    return Reason("'" + mount_point + "' looks like a cgroup hierarchy and is none");
+    return Reason("'" + place.directory + "' looks like a cgroup and is none");
   SweepAbandoned(parent.get());
   auto fd = MakeLockedDirectory(parent.get(), directory_name_);
-  if (!fd) return Reason(fd.error().With("below '" + mount_point + path + "'").message);
-  const std::string full = (path == "/" ? "" : path) + "/" + directory_name_;
+  if (!fd) return Reason(fd.error().With("below '" + place.directory + "'").message);
+  const std::string full = (place.path == "/" ? "" : place.path) + "/" + directory_name_;
   hierarchies_.push_back({std::move(name), full, std::move(parent), std::move(*fd)});
   return {};
 }
 
 Result<CgroupRoot> CgroupRoot::OpenV1() {
-  ASSIGN_OR_RETURN(const std::string mountinfo, sys::ReadFile("/proc/self/mountinfo", 4 << 20));
-  ASSIGN_OR_RETURN(const std::string own, sys::ReadFile("/proc/self/cgroup"));
-  const auto mounts = ParseCgroupMounts(mountinfo);
   CgroupRoot root;
   // The freezer first: where it is swept, what is frozen can end, and the others are empty then.
   for (const char* controller : {"freezer", "memory", "pids", "cpu"}) {
-    const CgroupMount* mount = FindMount(mounts, controller);
-    const auto path = ParseCgroupPath(own, controller);
-    if (mount == nullptr || !path)
-      return Reason("the " + std::string(controller) + " controller is not mounted");
-    RETURN_IF_ERROR(root.Add(controller, mount->mount_point, BelowMount(*mount, *path)));
+    ASSIGN_OR_RETURN(const CgroupPlace place, OwnCgroupV1(controller));
+    RETURN_IF_ERROR(root.Add(controller, place));
   }
+  // Needed by whoever names a device only.
+  const auto io = OwnCgroupV1("blkio");
+  if (io) static_cast<void>(root.Add("blkio", *io));
   return root;
 }
-
-namespace {
-
-bool HasWord(std::string_view text, std::string_view word) {
-  for (const std::string_view line : Split(text, '\n'))
-    for (const std::string_view part : Split(line, ' '))
-      if (part == word) return true;
-  return false;
-}
-
-// Version 2 gives controllers only to the children of a group without processes, so a host process
-// that sits in the group itself moves to a leaf of its own first.
-Status EnableControllers(int directory, bool is_hierarchy_root) {
-  constexpr std::string_view kNeeded = "+memory +pids +cpu";
-  ASSIGN_OR_RETURN(const std::string enabled, sys::ReadFileAt(directory, "cgroup.subtree_control"));
-  if (HasWord(enabled, "memory") && HasWord(enabled, "pids") && HasWord(enabled, "cpu")) return {};
-  if (!is_hierarchy_root) {
-    if (::mkdirat(directory, "cofferdam-host", 0755) != 0 && errno != EEXIST)
-      return ErrnoError(errno, "making a group for the host process");
-    RETURN_IF_ERROR(sys::WriteFileAt(directory, "cofferdam-host/cgroup.procs", "0"));
-  }
-  return sys::WriteFileAt(directory, "cgroup.subtree_control", kNeeded);
-}
-
-}  // namespace
 
 Result<CgroupRoot> CgroupRoot::OpenV2() {
-  ASSIGN_OR_RETURN(const std::string mountinfo, sys::ReadFile("/proc/self/mountinfo", 4 << 20));
-  ASSIGN_OR_RETURN(const std::string own, sys::ReadFile("/proc/self/cgroup"));
-  const auto mounts = ParseCgroupMounts(mountinfo);
-  const CgroupMount* mount = FindMount(mounts, "");
-  auto path = ParseCgroupPath(own, "");
-  if (mount == nullptr || !path) return Reason("cgroup version 2 is not mounted");
-  // Another platform of this process's group may have moved it to the leaf before.
-  constexpr std::string_view kLeaf = "/cofferdam-host";
-  if (path->ends_with(kLeaf)) path->resize(path->size() - kLeaf.size());
-  if (path->empty()) *path = "/";
-  const std::string below = BelowMount(*mount, *path);
-  ASSIGN_OR_RETURN(const sys::UniqueFd group,
-                   sys::Open(mount->mount_point + below, O_RDONLY | O_DIRECTORY));
-  ASSIGN_OR_RETURN(const std::string offered, sys::ReadFileAt(group.get(), "cgroup.controllers"));
-  if (!HasWord(offered, "memory") || !HasWord(offered, "pids") || !HasWord(offered, "cpu"))
-    return Reason("cgroup version 2 offers only: " + Trimmed(offered));
-  const Status enabled = EnableControllers(group.get(), below == "/");
-  if (!enabled) return Reason(enabled.error().message);
+  ASSIGN_OR_RETURN(const CgroupPlace place, PrepareCgroupV2());
   CgroupRoot root;
   root.is_v2_ = true;
-  RETURN_IF_ERROR(root.Add("unified", mount->mount_point, below));
-  RETURN_IF_ERROR(sys::WriteFileAt(root.hierarchies_[0].directory.get(), "cgroup.subtree_control",
-                                   "+memory +pids +cpu"));
+  RETURN_IF_ERROR(root.Add("unified", place));
+  const int directory = root.hierarchies_[0].directory.get();
+  ASSIGN_OR_RETURN(root.controllers_, sys::ReadFileAt(directory, "cgroup.controllers"));
+  for (const char* name : {"memory", "pids", "cpu", "io"})
+    if (root.HasController(name))
+      RETURN_IF_ERROR(
+          sys::WriteFileAt(directory, "cgroup.subtree_control", std::string("+") + name));
   return root;
+}
+
+bool CgroupRoot::HasController(std::string_view name) const {
+  if (is_v2_) return HasWord(controllers_, name);
+  return std::ranges::any_of(hierarchies_, [&](const Hierarchy& hierarchy) {
+    return hierarchy.name == (name == "io" ? "blkio" : name);
+  });
 }
 
 Result<CgroupRoot> CgroupRoot::Open() {
@@ -285,7 +260,7 @@ Result<Cgroup> CgroupRoot::Make(const Limits& limits) const {
   for (const Hierarchy& hierarchy : hierarchies_)
     if (::mkdirat(hierarchy.directory.get(), name.c_str(), 0755) != 0)
       return ErrnoError(errno, "making a cgroup");
-  RETURN_IF_ERROR(group.Apply(0));
+  RETURN_IF_ERROR(group.Apply({}, true));
   return group;
 }
 
@@ -314,16 +289,18 @@ CgroupRoot::~CgroupRoot() {
 Cgroup::Cgroup(Cgroup&& other) noexcept
     : root_(std::exchange(other.root_, nullptr)),
       name_(std::move(other.name_)),
-      limits_(other.limits_),
-      before_(other.before_) {}
+      limits_(std::move(other.limits_)),
+      before_(other.before_),
+      cpu_micros_before_(other.cpu_micros_before_) {}
 
 Cgroup& Cgroup::operator=(Cgroup&& other) noexcept {
   if (this != &other) {
     static_cast<void>(Remove(Deadline::After(std::chrono::seconds(2))));
     root_ = std::exchange(other.root_, nullptr);
     name_ = std::move(other.name_);
-    limits_ = other.limits_;
+    limits_ = std::move(other.limits_);
     before_ = other.before_;
+    cpu_micros_before_ = other.cpu_micros_before_;
   }
   return *this;
 }
@@ -346,48 +323,139 @@ Status Cgroup::ExpectControl(std::string_view hierarchy, const std::string& file
   return Err(ErrorCode::kNotVerified, file + " is " + Trimmed(text) + " instead of " + wanted);
 }
 
+// ---- Limits
+
 Status Cgroup::SetLimits(const Limits& limits) {
   if (limits == limits_) return {};
-  const std::uint64_t memory_bytes_before = limits_.memory_bytes;
-  limits_ = limits;
-  return Apply(memory_bytes_before);
+  const Limits before = std::exchange(limits_, limits);
+  return Apply(before, false);
+}
+
+Status Cgroup::WriteIfPresent(std::string_view hierarchy, const std::string& file,
+                              const std::string& value) const {
+  Status written = WriteControl(hierarchy, file, value);
+  if (!written && written.error().code == ErrorCode::kNotFound) return {};
+  return written;
+}
+
+Status Cgroup::Apply(const Limits& before, bool is_new) const {
+  RETURN_IF_ERROR(ApplyMemory(before, is_new));
+  RETURN_IF_ERROR(ApplyCpu(before));
+  RETURN_IF_ERROR(ApplyIo(before));
+  return WriteControl("pids", "pids.max", std::to_string(limits_.processes));
+}
+
+Status Cgroup::ApplyMemory(const Limits& before, bool is_new) const {
+  const std::string high = std::to_string(limits_.memory_high_bytes);
+  const bool change_high = limits_.memory_high_bytes != before.memory_high_bytes;
+  if (!root_->is_v2()) {
+    RETURN_IF_ERROR(ApplyMemoryV1(is_new ? 0 : before.memory_bytes));
+    if (!change_high) return {};
+    return WriteControl("memory", "memory.soft_limit_in_bytes",
+                        limits_.memory_high_bytes > 0 ? high : "-1");
+  }
+  RETURN_IF_ERROR(WriteControl("memory", "memory.max", std::to_string(limits_.memory_bytes)));
+  // Absent where the kernel does not account for swap.
+  if (is_new) RETURN_IF_ERROR(WriteIfPresent("memory", "memory.swap.max", "0"));
+  if (!change_high) return {};
+  return WriteControl("memory", "memory.high", limits_.memory_high_bytes > 0 ? high : "max");
 }
 
 // Version 1 keeps the limit on memory at or below that on memory and swap at every moment.
-Status Cgroup::WriteMemoryLimit(std::uint64_t memory_bytes_before) const {
+Status Cgroup::ApplyMemoryV1(std::uint64_t bytes_before) const {
   const std::string bytes = std::to_string(limits_.memory_bytes);
-  const auto with_swap = [&]() -> Status {
-    const auto swap = WriteControl("memory", "memory.memsw.limit_in_bytes", bytes);
+  const auto with_swap = [&] {
     // Absent where the kernel does not account for swap.
-    if (!swap && swap.error().code != ErrorCode::kNotFound) return swap;
-    return {};
+    return WriteIfPresent("memory", "memory.memsw.limit_in_bytes", bytes);
   };
-  const bool rises = memory_bytes_before != 0 && limits_.memory_bytes > memory_bytes_before;
+  const bool rises = bytes_before != 0 && limits_.memory_bytes > bytes_before;
   if (rises) RETURN_IF_ERROR(with_swap());
   RETURN_IF_ERROR(WriteControl("memory", "memory.limit_in_bytes", bytes));
   return rises ? Status() : with_swap();
 }
 
-Status Cgroup::Apply(std::uint64_t memory_bytes_before) {
-  const std::string period = std::to_string(kCpuPeriodMicros);
+Status Cgroup::ApplyCpu(const Limits& before) const {
+  const bool change_quota = limits_.cpu_millis_per_second != before.cpu_millis_per_second;
+  const bool change_weight = limits_.cpu_weight != before.cpu_weight;
+  if (!change_quota && !change_weight) return {};
+  if (!root_->HasController("cpu"))
+    return Missing("a limit on the processor needs the cpu controller");
   const bool has_quota = limits_.cpu_millis_per_second > 0;
-  const bool is_new = memory_bytes_before == 0;
+  const std::string period = std::to_string(kCpuPeriodMicros);
   if (root_->is_v2()) {
-    RETURN_IF_ERROR(WriteControl("memory", "memory.max", std::to_string(limits_.memory_bytes)));
-    // Absent where the kernel has no swap accounting; there is no swap to limit then.
-    static_cast<void>(WriteControl("memory", "memory.swap.max", "0"));
-    if (has_quota || !is_new)
+    if (change_quota)
       RETURN_IF_ERROR(
           WriteControl("cpu", "cpu.max", (has_quota ? CpuQuota(limits_) : "max") + " " + period));
-  } else {
-    RETURN_IF_ERROR(WriteMemoryLimit(memory_bytes_before));
-    if (has_quota) RETURN_IF_ERROR(WriteControl("cpu", "cpu.cfs_period_us", period));
-    if (has_quota || !is_new)
-      RETURN_IF_ERROR(
-          WriteControl("cpu", "cpu.cfs_quota_us", has_quota ? CpuQuota(limits_) : "-1"));
+    return change_weight ? WriteControl("cpu", "cpu.weight", CpuWeight(limits_)) : Status();
   }
-  return WriteControl("pids", "pids.max", std::to_string(limits_.processes));
+  if (change_quota) {
+    RETURN_IF_ERROR(WriteControl("cpu", "cpu.cfs_period_us", period));
+    RETURN_IF_ERROR(WriteControl("cpu", "cpu.cfs_quota_us", has_quota ? CpuQuota(limits_) : "-1"));
+  }
+  return change_weight ? WriteControl("cpu", "cpu.shares", CpuShares(limits_)) : Status();
 }
+
+Status Cgroup::ApplyIo(const Limits& before) const {
+  if (limits_.io == before.io) return {};
+  if (!root_->HasController("io")) return Missing("a limit on a device needs the io controller");
+  for (const IoLimit& old : before.io)
+    RETURN_IF_ERROR(WriteIo({.major = old.major, .minor = old.minor}));
+  for (const IoLimit& limit : limits_.io) {
+    const Status written = WriteIo(limit);
+    if (!written) return std::unexpected(written.error().With("limiting device " + Device(limit)));
+  }
+  return {};
+}
+
+Status Cgroup::WriteIo(const IoLimit& limit) const {
+  if (root_->is_v2()) return WriteControl("io", "io.max", Device(limit) + " " + IoMax(limit));
+  for (const auto& [file, value] : ThrottleFiles(limit))
+    RETURN_IF_ERROR(WriteControl("blkio", file, Device(limit) + " " + std::to_string(value)));
+  return {};
+}
+
+// ---- What is in force
+
+Status Cgroup::ExpectMemory() const {
+  const bool is_v2 = root_->is_v2();
+  const std::string bytes = PageRounded(limits_.memory_bytes);
+  const char* with_swap = is_v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes";
+  RETURN_IF_ERROR(ExpectControl("memory", is_v2 ? "memory.max" : "memory.limit_in_bytes", bytes));
+  const Status swap = ExpectControl("memory", with_swap, is_v2 ? "0" : bytes);
+  if (!swap && swap.error().code != ErrorCode::kNotFound) return swap;
+  if (limits_.memory_high_bytes == 0) return {};
+  return ExpectControl("memory", is_v2 ? "memory.high" : "memory.soft_limit_in_bytes",
+                       PageRounded(limits_.memory_high_bytes));
+}
+
+Status Cgroup::ExpectCpu() const {
+  const bool is_v2 = root_->is_v2();
+  if (limits_.cpu_millis_per_second > 0) {
+    const std::string quota = CpuQuota(limits_);
+    RETURN_IF_ERROR(ExpectControl("cpu", is_v2 ? "cpu.max" : "cpu.cfs_quota_us",
+                                  is_v2 ? quota + " " + std::to_string(kCpuPeriodMicros) : quota));
+  }
+  if (limits_.cpu_weight == 0) return {};
+  return is_v2 ? ExpectControl("cpu", "cpu.weight", CpuWeight(limits_))
+               : ExpectControl("cpu", "cpu.shares", CpuShares(limits_));
+}
+
+Status Cgroup::ExpectIo(const IoLimit& limit) const {
+  const auto expect_line = [&](std::string_view hierarchy, const std::string& file,
+                               const std::string& line) -> Status {
+    ASSIGN_OR_RETURN(const std::string text, ReadControl(hierarchy, file));
+    const auto lines = Split(text, '\n');
+    if (std::ranges::find(lines, line) != lines.end()) return {};
+    return Err(ErrorCode::kNotVerified, file + " has no line '" + line + "'");
+  };
+  if (root_->is_v2()) return expect_line("io", "io.max", Device(limit) + " " + IoMax(limit));
+  for (const auto& [file, value] : ThrottleFiles(limit))
+    if (value > 0)
+      RETURN_IF_ERROR(expect_line("blkio", file, Device(limit) + " " + std::to_string(value)));
+  return {};
+}
+
+// ---- Processes
 
 Result<std::vector<sys::UniqueFd>> Cgroup::OpenJoinFiles() const {
   std::vector<sys::UniqueFd> files;
@@ -402,6 +470,11 @@ Result<std::vector<sys::UniqueFd>> Cgroup::OpenJoinFiles() const {
   return files;
 }
 
+Result<sys::UniqueFd> Cgroup::OpenDirectory() const {
+  CHECK(root_->is_v2());
+  return sys::OpenAt(root_->Find("unified").directory.get(), name_, O_RDONLY | O_DIRECTORY);
+}
+
 Result<std::string> Cgroup::Verify(int proc) const {
   const bool is_v2 = root_->is_v2();
   ASSIGN_OR_RETURN(const std::string groups, sys::ReadFileAt(proc, "cgroup"));
@@ -412,19 +485,14 @@ Result<std::string> Cgroup::Verify(int proc) const {
       return Err(ErrorCode::kNotVerified, "the worker is in " + hierarchy.name + " group '" +
                                               path.value_or("?") + "' instead of '" + wanted + "'");
   }
-  RETURN_IF_ERROR(ExpectControl("memory", is_v2 ? "memory.max" : "memory.limit_in_bytes",
-                                PageRounded(limits_.memory_bytes)));
+  RETURN_IF_ERROR(ExpectMemory());
   RETURN_IF_ERROR(ExpectControl("pids", "pids.max", std::to_string(limits_.processes)));
-  std::string cpu = "cpu unlimited";
-  if (limits_.cpu_millis_per_second > 0) {
-    const std::string quota = CpuQuota(limits_);
-    RETURN_IF_ERROR(ExpectControl("cpu", is_v2 ? "cpu.max" : "cpu.cfs_quota_us",
-                                  is_v2 ? quota + " " + std::to_string(kCpuPeriodMicros) : quota));
-    cpu = "cpu " + quota + "us of " + std::to_string(kCpuPeriodMicros) + "us";
-  }
-  return std::string(is_v2 ? "v2" : "v1") + ": memory " + PageRounded(limits_.memory_bytes) +
-         ", pids " + std::to_string(limits_.processes) + ", " + cpu;
+  RETURN_IF_ERROR(ExpectCpu());
+  for (const IoLimit& limit : limits_.io) RETURN_IF_ERROR(ExpectIo(limit));
+  return std::string(is_v2 ? "v2" : "v1") + Describe(limits_);
 }
+
+// ---- What was counted
 
 Result<CgroupEvents> Cgroup::CountedEvents() const {
   CgroupEvents events;
@@ -441,6 +509,39 @@ Result<CgroupEvents> Cgroup::Events() const {
   events.out_of_memory_kills -= before_.out_of_memory_kills;
   events.refused_forks -= before_.refused_forks;
   return events;
+}
+
+// Of version 1 only where cpuacct lies in the same hierarchy as cpu.
+std::optional<std::uint64_t> Cgroup::CountedCpuMicros() const {
+  const auto text = ReadControl("cpu", root_->is_v2() ? "cpu.stat" : "cpuacct.usage");
+  if (!text) return std::nullopt;
+  if (root_->is_v2()) return NumberAfter(*text, "usage_usec");
+  return std::strtoull(text->c_str(), nullptr, 10) / 1000;
+}
+
+Result<CgroupUsage> Cgroup::Usage() const {
+  CgroupUsage usage;
+  ASSIGN_OR_RETURN(usage.events, Events());
+  // Older kernels of version 2 know no peak.
+  const std::string peak =
+      ReadControl("memory", root_->is_v2() ? "memory.peak" : "memory.max_usage_in_bytes")
+          .value_or("0");
+  usage.memory_peak_bytes = std::strtoull(peak.c_str(), nullptr, 10);
+  usage.cpu_micros = CountedCpuMicros();
+  if (usage.cpu_micros) *usage.cpu_micros -= cpu_micros_before_;
+  if (!root_->is_v2()) return usage;
+  for (const auto& [file, total] : {std::pair{"memory.pressure", &usage.memory_pressure_micros},
+                                    {"cpu.pressure", &usage.cpu_pressure_micros},
+                                    {"io.pressure", &usage.io_pressure_micros}}) {
+    // Absent where the kernel counts none.
+    const auto text = ReadControl("unified", file);
+    if (text) *total = SomePressureMicros(*text);
+  }
+  return usage;
+}
+
+Status Cgroup::Kill() {
+  return root_->is_v2() ? WriteIfPresent("unified", "cgroup.kill", "1") : Status();
 }
 
 Status Cgroup::Freeze() {
@@ -469,6 +570,7 @@ Status Cgroup::Recycle(Deadline deadline) {
     return Err(ErrorCode::kBusy, "memory stays charged to the group");
   RETURN_IF_ERROR(WriteControl("memory", "memory.max_usage_in_bytes", "0"));
   ASSIGN_OR_RETURN(before_, CountedEvents());
+  cpu_micros_before_ = CountedCpuMicros().value_or(0);
   return {};
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/deadline.h"
 #include "base/error.h"
+#include "sandbox/cgroup_place.h"
 #include "sandbox/spec.h"
 #include "sys/fd.h"
 
@@ -22,6 +23,17 @@ namespace cofferdam::sandbox {
 struct CgroupEvents {
   std::uint64_t out_of_memory_kills = 0;
   std::uint64_t refused_forks = 0;
+};
+
+/// What a sandbox has used. Pressure is the time in which at least one of its processes waited for
+/// the resource; version 1 does not count it, nor the processor where cpuacct lies elsewhere.
+struct CgroupUsage {
+  CgroupEvents events;
+  std::uint64_t memory_peak_bytes = 0;
+  std::optional<std::uint64_t> cpu_micros;
+  std::optional<std::uint64_t> memory_pressure_micros;
+  std::optional<std::uint64_t> cpu_pressure_micros;
+  std::optional<std::uint64_t> io_pressure_micros;
 };
 
 class CgroupRoot;
@@ -37,6 +49,9 @@ class Cgroup {
   /// Files to which a process writes "0" to join.
   Result<std::vector<sys::UniqueFd>> OpenJoinFiles() const;
 
+  /// The group's directory, to clone into. Version 2 only.
+  Result<sys::UniqueFd> OpenDirectory() const;
+
   /// Puts other limits in force; does nothing when they are the same.
   Status SetLimits(const Limits& limits);
 
@@ -47,6 +62,12 @@ class Cgroup {
 
   /// What was counted since the group was made or recycled.
   Result<CgroupEvents> Events() const;
+  Result<CgroupUsage> Usage() const;
+
+  /// Ends every process in the group, frozen or not. Where the kernel has no such file, nothing
+  /// happens: the end of a sandbox's first process ends the others.
+  Status Kill();
+
   Status Freeze();
   Status Thaw();
 
@@ -66,14 +87,26 @@ class Cgroup {
                       const std::string& value) const;
   Status ExpectControl(std::string_view hierarchy, const std::string& file,
                        const std::string& wanted) const;
-  Status Apply(std::uint64_t memory_bytes_before);
-  Status WriteMemoryLimit(std::uint64_t memory_bytes_before) const;
+  Status Apply(const Limits& before, bool is_new) const;
+  Status ApplyMemory(const Limits& before, bool is_new) const;
+  Status ApplyMemoryV1(std::uint64_t bytes_before) const;
+  Status ApplyCpu(const Limits& before) const;
+  Status ApplyIo(const Limits& before) const;
+  Status WriteIo(const IoLimit& limit) const;
+  Status WriteIfPresent(std::string_view hierarchy, const std::string& file,
+                        const std::string& value) const;
+  Status ExpectMemory() const;
+  Status ExpectCpu() const;
+  Status ExpectIo(const IoLimit& limit) const;
   Result<CgroupEvents> CountedEvents() const;
+  std::optional<std::uint64_t> CountedCpuMicros() const;
 
   const CgroupRoot* root_;  // null after a move and after Remove
   std::string name_;
   Limits limits_;
-  CgroupEvents before_;  // counted for an earlier sandbox
+  // Counted for earlier sandboxes.
+  CgroupEvents before_;
+  std::uint64_t cpu_micros_before_ = 0;
 };
 
 /// A directory of this process's own in each hierarchy, below which sandboxes get theirs.
@@ -93,6 +126,9 @@ class CgroupRoot {
 
   bool is_v2() const { return is_v2_; }
 
+  /// "memory", "pids", "cpu" or "io".
+  bool HasController(std::string_view name) const;
+
   /// What the launcher needs to remove everything when this process dies: the name of the
   /// directories, and for each hierarchy the parent of the directory and the directory itself.
   const std::string& directory_name() const { return directory_name_; }
@@ -101,7 +137,7 @@ class CgroupRoot {
  private:
   friend class Cgroup;
   struct Hierarchy {
-    std::string name;  // "memory", "pids", "cpu", "freezer", or "unified"
+    std::string name;  // "memory", "pids", "cpu", "freezer", "blkio", or "unified"
     std::string path;  // from the hierarchy's root, as /proc/<pid>/cgroup shows it
     sys::UniqueFd parent;
     sys::UniqueFd directory;
@@ -109,27 +145,16 @@ class CgroupRoot {
   CgroupRoot();
   static Result<CgroupRoot> OpenV1();
   static Result<CgroupRoot> OpenV2();
-  Status Add(std::string name, const std::string& mount_point, const std::string& path);
+  Status Add(std::string name, const CgroupPlace& place);
   const Hierarchy& Find(std::string_view name) const;
 
   bool is_v2_ = false;
+  std::string controllers_;  // of version 2
   std::string directory_name_;
   std::vector<Hierarchy> hierarchies_;
   // On the heap, so that the root can be moved.
   std::unique_ptr<std::atomic<std::uint64_t>> made_ =
       std::make_unique<std::atomic<std::uint64_t>>(0);
 };
-
-/// One line of /proc/<pid>/mountinfo that is a cgroup file system.
-struct CgroupMount {
-  std::string mount_point;
-  std::string root;
-  std::vector<std::string> controllers;  // empty for version 2
-  bool is_v2 = false;
-};
-/// Pure parsers of kernel text.
-std::vector<CgroupMount> ParseCgroupMounts(std::string_view mountinfo);
-/// The path of a controller ("" for version 2) in the text of /proc/<pid>/cgroup.
-std::optional<std::string> ParseCgroupPath(std::string_view text, std::string_view controller);
 
 }  // namespace cofferdam::sandbox

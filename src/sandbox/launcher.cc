@@ -242,7 +242,13 @@ Result<Zygote> Launcher::MakeZygote(LayerSet skip, const Limits& limits, WhenGon
   request.skip_layers = skip.bits();
   if (cgroup_pool_ != nullptr && !skip.Has(Layer::kCgroup)) {
     ASSIGN_OR_RETURN(zygote.cgroup, cgroup_pool_->Take(limits));
-    ASSIGN_OR_RETURN(join_files, zygote.cgroup->OpenJoinFiles());
+    request.clone_into_cgroup = cgroups_->is_v2() ? 1 : 0;
+    if (cgroups_->is_v2()) {
+      ASSIGN_OR_RETURN(sys::UniqueFd directory, zygote.cgroup->OpenDirectory());
+      join_files.push_back(std::move(directory));
+    } else {
+      ASSIGN_OR_RETURN(join_files, zygote.cgroup->OpenJoinFiles());
+    }
     for (const sys::UniqueFd& file : join_files) fds.push_back(file.get());
     request.cgroup_count = static_cast<std::uint32_t>(join_files.size());
   }

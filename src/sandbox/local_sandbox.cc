@@ -200,12 +200,23 @@ void LocalSandbox::Kill() {
   const std::lock_guard lock(end_);
   if (std::exchange(ended_, true) || !pidfd_.valid()) return;
   CHECK(sys::SendSignal(pidfd_.get(), SIGKILL).has_value());
+  // Whatever else is in the group, too; the signal above does without.
+  if (cgroup_) static_cast<void>(cgroup_->Kill());
   // In this order: a frozen process takes the signal only when it is thawed, and thawed first it
   // would run.
   if (frozen_ && cgroup_) static_cast<void>(cgroup_->Thaw());
   // When PID 1 has ended, the kernel has ended everything in its namespace.
   static_cast<void>(sys::WaitForEnd(pidfd_.get(), Deadline::After(kEndTimeout)));
-  if (cgroup_) launcher_.Recycle(std::move(*std::exchange(cgroup_, std::nullopt)));
+  if (!cgroup_) return;
+  if (auto usage = cgroup_->Usage()) final_usage_ = *usage;
+  launcher_.Recycle(std::move(*std::exchange(cgroup_, std::nullopt)));
+}
+
+std::optional<CgroupUsage> LocalSandbox::Usage() {
+  const std::lock_guard lock(end_);
+  if (!cgroup_) return final_usage_;
+  const auto usage = cgroup_->Usage();
+  return usage ? std::optional(*usage) : std::nullopt;
 }
 
 void LocalSandbox::End(const Error& why) {

@@ -75,6 +75,9 @@ class LocalSandbox final : public Sandbox {
   /// first reason counts.
   void End(const Error& why);
 
+  /// What it has used so far, or had when it ended; nothing without a control group.
+  std::optional<CgroupUsage> Usage();
+
   /// Stops and resumes every process of the sandbox. kUnsupported without a control group.
   Status Freeze();
   Status Thaw();
@@ -107,7 +110,8 @@ class LocalSandbox final : public Sandbox {
   OperationClient client_;
   std::optional<Error> lost_;
 
-  std::mutex end_;  // guards the end of the processes
+  std::mutex end_;  // guards the end of the processes, and what follows
+  std::optional<CgroupUsage> final_usage_;
   bool ended_ = false;
   bool frozen_ = false;
   std::optional<Error> why_;

@@ -6,8 +6,12 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <optional>
+#include <span>
 #include <sstream>
 
+#include "base/split.h"
 #include "sys/file.h"
 
 namespace cofferdam::sandbox {
@@ -51,6 +55,51 @@ std::unexpected<Error> Refused(const std::string& source, std::string_view why) 
 }
 
 }  // namespace
+
+namespace {
+
+// All of `text`, as a number.
+template <typename Number>
+std::optional<Number> ToNumber(std::string_view text) {
+  Number number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+}  // namespace
+
+Result<IoLimit> ParseIoLimit(std::string_view text) {
+  const auto wrong = [&] {
+    return Err(ErrorCode::kInvalidArgument, "'" + std::string(text) + "' is no limit on a device",
+               "write it as MAJ:MIN rbps=N wbps=N riops=N wiops=N, for example 8:0 wbps=1048576");
+  };
+  const auto words = SplitNonEmpty(text, ' ');
+  if (words.size() < 2) return wrong();
+  const std::size_t colon = words[0].find(':');
+  if (colon == std::string_view::npos) return wrong();
+  const auto major = ToNumber<std::uint32_t>(words[0].substr(0, colon));
+  const auto minor = ToNumber<std::uint32_t>(words[0].substr(colon + 1));
+  if (!major || !minor) return wrong();
+  IoLimit limit{.major = *major, .minor = *minor};
+  for (const std::string_view word : std::span(words).subspan(1)) {
+    const std::size_t equals = word.find('=');
+    if (equals == std::string_view::npos) return wrong();
+    const std::string_view name = word.substr(0, equals);
+    const std::string_view digits = word.substr(equals + 1);
+    const auto value =
+        digits == "max" ? std::optional<std::uint64_t>(0) : ToNumber<std::uint64_t>(digits);
+    if (!value || (*value == 0 && digits != "max")) return wrong();
+    std::uint64_t* field = name == "rbps"    ? &limit.read_bytes
+                           : name == "wbps"  ? &limit.write_bytes
+                           : name == "riops" ? &limit.read_operations
+                           : name == "wiops" ? &limit.write_operations
+                                             : nullptr;
+    if (field == nullptr) return wrong();
+    *field = *value;
+  }
+  return limit;
+}
 
 std::uint32_t PickToolId(std::string_view id_map) {
   constexpr std::uint64_t kUnusedBySystemd = 1'879'048'192;

@@ -16,14 +16,34 @@
 
 namespace cofferdam::sandbox {
 
+/// What a sandbox may ask of one block device, per second; 0: no limit. A whole device, no
+/// partition.
+struct IoLimit {
+  std::uint32_t major = 0;
+  std::uint32_t minor = 0;
+  std::uint64_t read_bytes = 0;
+  std::uint64_t write_bytes = 0;
+  std::uint64_t read_operations = 0;
+  std::uint64_t write_operations = 0;
+
+  bool operator==(const IoLimit&) const = default;
+};
+
+/// "MAJ:MIN rbps=N wbps=N riops=N wiops=N" as the kernel has it in io.max: at least one of the
+/// four, each a positive number or "max". kInvalidArgument otherwise. Pure.
+Result<IoLimit> ParseIoLimit(std::string_view text);
+
 /// The defaults are those that the field is used to; all are settable.
 struct Limits {
   std::uint64_t memory_bytes = 512ull << 20;  // of all processes and tmpfs together; no swap
+  std::uint64_t memory_high_bytes = 0;        // above it the kernel reclaims and slows; 0: none
   std::uint64_t processes = 100;
   std::uint64_t cpu_millis_per_second = 0;  // 1000 is one core; 0: no limit
-  std::uint64_t open_files = 4096;          // per process
-  std::uint64_t file_bytes = 0;             // size of one file; 0: no limit
-  std::uint64_t tmp_bytes = 64ull << 20;    // size of /tmp and of /dev/shm each
+  std::uint64_t cpu_weight = 0;     // share when cores are short, 1 to 10000; 0: the usual 100
+  std::vector<IoLimit> io = {};     // of the devices that are named
+  std::uint64_t open_files = 4096;  // per process
+  std::uint64_t file_bytes = 0;     // size of one file; 0: no limit
+  std::uint64_t tmp_bytes = 64ull << 20;  // size of /tmp and of /dev/shm each
   std::uint64_t tmp_inodes = 16384;
 
   bool operator==(const Limits&) const = default;

@@ -19,6 +19,24 @@ TEST(PickToolId, TakesAnIdThatBelongsToNobodyAndIsMapped) {
   EXPECT_EQ(PickToolId("x y z"), 0u);
 }
 
+TEST(ParseIoLimit, ReadsADeviceAndItsLimits) {
+  EXPECT_EQ(*ParseIoLimit("8:0 rbps=1048576"), (IoLimit{.major = 8, .read_bytes = 1048576}));
+  EXPECT_EQ(*ParseIoLimit("259:3 wiops=10 rbps=max wbps=2 riops=7"),
+            (IoLimit{.major = 259,
+                     .minor = 3,
+                     .write_bytes = 2,
+                     .read_operations = 7,
+                     .write_operations = 10}));
+}
+
+TEST(ParseIoLimit, RefusesWhatIsNone) {
+  for (const char* bad :
+       {"", "8:0", "8 rbps=1", "8:0 rbps", "8:0 rbps=", "8:0 rbps=0", "8:0 rbps=-1", "8:0 rbps=1x",
+        "8:0 bps=1", "8:x rbps=1", "4294967296:0 rbps=1", "8:0 rbps=1\n8:16 rbps=1",
+        "8:0 rbps=99999999999999999999"})
+    EXPECT_EQ(ParseIoLimit(bad).error().code, ErrorCode::kInvalidArgument) << bad;
+}
+
 TEST(ParseMount, ReadsSourceDestinationAndMode) {
   const Mount read_only = *ParseMount("/srv/data:/mnt/data");
   EXPECT_EQ(read_only.source, "/srv/data");

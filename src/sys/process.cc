@@ -18,10 +18,12 @@
 
 namespace cofferdam::sys {
 
-Result<Child> CloneProcess(std::uint64_t flags) {
+namespace {
+
+Result<Child> Clone(clone_args arguments) {
   int raw_pidfd = -1;
-  clone_args arguments{};
-  arguments.flags = flags | CLONE_PIDFD;
+  const std::uint64_t flags = arguments.flags;
+  arguments.flags |= CLONE_PIDFD;
   arguments.pidfd = reinterpret_cast<std::uintptr_t>(&raw_pidfd);
   // A sibling has its exit signal from the parent.
   arguments.exit_signal = (flags & CLONE_PARENT) != 0 ? 0 : SIGCHLD;
@@ -29,6 +31,21 @@ Result<Child> CloneProcess(std::uint64_t flags) {
   if (pid < 0) return ErrnoError(errno, "cloning a process");
   if (pid == 0) return Child{0, UniqueFd()};
   return Child{static_cast<pid_t>(pid), UniqueFd(raw_pidfd)};
+}
+
+}  // namespace
+
+Result<Child> CloneProcess(std::uint64_t flags) {
+  clone_args arguments{};
+  arguments.flags = flags;
+  return Clone(arguments);
+}
+
+Result<Child> CloneProcessInto(int cgroup_directory, std::uint64_t flags) {
+  clone_args arguments{};
+  arguments.flags = flags | CLONE_INTO_CGROUP;
+  arguments.cgroup = static_cast<std::uint64_t>(cgroup_directory);
+  return Clone(arguments);
 }
 
 Status SendSignal(int pidfd, int signal) {

@@ -24,6 +24,10 @@ struct Child {
 /// on with a copy of the memory and libc's idea of the thread.
 Result<Child> CloneProcess(std::uint64_t flags);
 
+/// As CloneProcess; the child begins its life in a control group of version 2, whose directory this
+/// is. Moving a process later takes a lock on all processes of the machine.
+Result<Child> CloneProcessInto(int cgroup_directory, std::uint64_t flags);
+
 /// Sends a signal to exactly this process. A process that is already gone is success.
 Status SendSignal(int pidfd, int signal);
 

@@ -112,12 +112,22 @@ class Launcher {
   }
 
   LauncherReply MakeZygote(const LauncherRequest& request, std::vector<sys::UniqueFd> fds) {
-    const pid_t pid = ::fork();
-    if (pid < 0) return {Step::kZygote, errno};
-    if (pid > 0) return {};
+    const bool into = request.clone_into_cgroup != 0;
+    if (into && request.cgroup_count != 1) return {Step::kRequest, EINVAL};
+    int cgroup_error = 0;
+    auto child = into ? sys::CloneProcessInto(fds[2].get(), 0) : sys::CloneProcess(0);
+    if (!child && into) {
+      cgroup_error = child.error().sys_errno;
+      child = sys::CloneProcess(0);
+    }
+    if (!child) return {Step::kZygote, child.error().sys_errno};
+    if (child->pid > 0) return {};
+    // The group itself is no file to join by, and nothing that a sandbox is to have.
+    if (into) fds.resize(2);
     ZygoteParts parts{.socket = std::move(fds[0]),
                       .channel = std::move(fds[1]),
                       .cgroups = {},
+                      .cgroup_error = cgroup_error,
                       .skip_layers = LayerSet(request.skip_layers),
                       .host = &host_};
     for (std::size_t i = 2; i < fds.size(); ++i) parts.cgroups.push_back(std::move(fds[i]));

@@ -119,8 +119,9 @@ class Zygote {
     Try(Step::kZygote, Layer::kMountNamespace, [] { return Unshare(CLONE_NEWNS); });
     own_mounts_ =
         sys::UniqueFd(::openat(parts_.host->proc.get(), "self/ns/mnt", O_RDONLY | O_CLOEXEC));
-    if (!parts_.cgroups.empty())
-      Try(Step::kCgroupJoin, Layer::kCgroup, [&] { return JoinCgroups(parts_.cgroups); });
+    Try(Step::kCgroupJoin, Layer::kCgroup, [&] {
+      return parts_.cgroup_error != 0 ? parts_.cgroup_error : JoinCgroups(parts_.cgroups);
+    });
     parts_.cgroups.clear();
     // After joining, so that the sandbox sees its own groups as the root.
     Try(Step::kCgroupNamespace, Layer::kCgroupNamespace, [] { return Unshare(CLONE_NEWCGROUP); });

@@ -15,6 +15,7 @@ struct ZygoteParts {
   sys::UniqueFd socket;                        // to the host: a report, a request, a reply
   sys::UniqueFd channel;                       // becomes the worker's
   std::vector<sys::UniqueFd> cgroups;          // files to join by
+  int cgroup_error = 0;                        // why it could not be cloned into its group
   sandbox::LayerSet skip_layers;               // what tests leave off
   const sandbox::HostHandles* host = nullptr;  // the launcher's
 };

@@ -54,11 +54,11 @@ turns:
                                         StartsWith("result: Wrote 8 bytes"), "call: edit",
                                         "call: bash", StartsWith("result: Replaced"),
                                         HasSubstr("[exit code 3]"), "assistant: Done."));
-  EXPECT_THAT(
-      EventTypes(result),
-      ElementsAre("run.started", "model.called", "tool.started", "sandbox.made", "sandbox.verified",
-                  "file.changed", "tool.ended", "model.called", "tool.started", "file.changed",
-                  "tool.ended", "tool.started", "tool.ended", "model.called", "run.ended"));
+  EXPECT_THAT(EventTypes(result),
+              ElementsAre("run.started", "model.called", "tool.started", "sandbox.made",
+                          "sandbox.verified", "file.changed", "tool.ended", "model.called",
+                          "tool.started", "file.changed", "tool.ended", "tool.started",
+                          "tool.ended", "model.called", "sandbox.ended", "run.ended"));
   const auto check = alice_->VerifyRun(result.run_id);
   ASSERT_TRUE(check) << check.error().ToString();
   EXPECT_TRUE(check->complete);

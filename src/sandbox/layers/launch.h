@@ -18,7 +18,7 @@
 namespace cofferdam::sandbox {
 
 inline constexpr std::size_t kMaxMounts = 16;
-inline constexpr std::size_t kMaxCgroups = 4;
+inline constexpr std::size_t kMaxCgroups = 5;
 inline constexpr std::size_t kMaxMountPath = 256;
 
 /// The ids that tools have inside, on every host.
@@ -79,6 +79,8 @@ struct LauncherRequest {
   // Layers that the zygote leaves off; only tests can ask for that.
   std::uint32_t skip_layers;
   std::uint32_t cgroup_count;
+  // 1: the zygote is cloned into the one group whose directory comes in place of a file to join by.
+  std::uint32_t clone_into_cgroup;
   // Descriptors of kMakeZygote, in order: the zygote's end of its socket, the sandbox's end of its
   // channel, cgroup_count files to join by. Of kPrepare: for each of cgroup_count hierarchies the
   // parent of the host's directory and the directory, whose name is `cgroup_name`; the launcher
