@@ -6,8 +6,8 @@
 #                                               `programs` that match; ./dev test --guest calls it
 #
 # To add a test program: a line in `programs` (who runs it, its path in the build folder, arguments).
-# To give it a disk: a line in `disks`; the guest has it as /dev/disk/NAME, the program gets the
-# variable COFFERDAM_GUEST_DISKS=/dev/disk. What a test needs of /usr: PACKAGES and PROGRAMS below.
+# To give it a disk: a line in `disks`; the guest makes it and has it as /dev/disk/NAME (a symlink to a loop
+# device), the program gets COFFERDAM_GUEST_DISKS=/dev/disk. What a test needs of /usr: PACKAGES and PROGRAMS below.
 # Kernel modules: MODULES. `init` is what the guest runs; `kept` in the build folder is what the last run printed.
 #
 # Ends with "guest: N passed, N failed, N skipped"; fails when anything failed, when a program did not
@@ -19,10 +19,10 @@ work=$build/guest
 readonly pattern=${2:-.}
 readonly here build work
 readonly PACKAGES=(bash coreutils dash grep procps)
-readonly PROGRAMS=(find mount sed setpriv setsid umount)
-readonly MODULES=(crc32c_generic ext4 xfs overlay loop quota_v2 virtio_mmio virtio_blk)
+readonly PROGRAMS=(find losetup mount sed setpriv setsid umount)
+readonly MODULES=(crc32c_generic ext4 xfs overlay loop quota_v2)
 readonly MEMORY_MIB=1024
-readonly TIMEOUT_SECONDS=1500
+readonly TIMEOUT_SECONDS=3000
 
 die() {
   echo "guest: $*" >&2
@@ -41,7 +41,7 @@ fetch_kernel() {
   echo "guest: fetching $package" >&2
   (cd "$kernel/package" && apt-get download -qq "$package" 2>"$kernel/log") || die "$(cat "$kernel/log")"
   dpkg --fsys-tarfile "$kernel"/package/*.deb | tar -x -C "$kernel" --wildcards './boot/vmlinuz-*' \
-    './lib/modules/*/modules.*' './lib/modules/*/kernel/'{fs,lib,crypto,drivers/block,drivers/virtio}'/*'
+    './lib/modules/*/modules.*' './lib/modules/*/kernel/'{fs,lib,crypto,drivers/block}'/*'
   rm -r "$kernel/package"
   busybox depmod -b "$kernel" "$version"
   unpack_kernel "$kernel/boot/vmlinuz-$version" >"$kernel/vmlinux"
@@ -84,7 +84,8 @@ make_root() {
   rm -rf "$root" && mkdir -p "$root"/{dev,etc,guest,home/user,proc,run,sys,tmp,var,usr/{bin,sbin,lib,lib64}}
   local name path programs=()
   for name in bin sbin lib lib64; do ln -s "usr/$name" "$root/$name"; done
-  for path in $(dpkg -L "${PACKAGES[@]}" | grep -E '^(/usr)?/s?bin/') $(type -P "${PROGRAMS[@]}"); do
+  for path in $(dpkg -L "${PACKAGES[@]}" | grep -E '^(/usr)?/s?bin/') \
+    $(PATH=$PATH:/usr/sbin:/sbin type -P "${PROGRAMS[@]}" $(awk '!/^#/ { print $3 }' "$here/disks")); do
     [ -f "$path" ] && [ -x "$path" ] && programs+=("$path")
   done
   for path in $(awk '{ print $2 }' "$work/programs" | sort -u) tests/escape/escape_attacks; do
@@ -95,7 +96,7 @@ make_root() {
   ln -sf dash "$root/usr/bin/sh"
   install -m755 "$(type -P busybox)" "$root/guest/busybox"
   install -m755 "$here/init" "$root/guest/init"
-  install -m644 "$work/programs" "$root/guest/"
+  install -m644 "$work/programs" "$here/disks" "$root/guest/"
   echo "$build" >"$root/guest/build"
   printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n' >"$root/etc/passwd"
   printf 'root:x:0:\nuser:x:1000:\n' >"$root/etc/group"
@@ -120,24 +121,10 @@ END
   rm -rf "$first"
 }
 
-make_disks() {
-  local name mib command
-  disk_options=()
-  while read -r name mib command; do
-    case "$name" in '' | '#'*) continue ;; esac
-    rm -f "$work/$name.img" && truncate -s "${mib}M" "$work/$name.img"
-    # shellcheck disable=SC2086  # the command is words
-    PATH=$PATH:/sbin:/usr/sbin $command "$work/$name.img" >"$work/mkfs.log" 2>&1 ||
-      die "making disk $name: $(cat "$work/mkfs.log")"
-    disk_options+=(-drive "if=none,id=$name,format=raw,file=$work/$name.img"
-      -device "virtio-blk-device,drive=$name,serial=$name")
-  done <"$here/disks"
-}
-
 boot() {
   timeout "$TIMEOUT_SECONDS" qemu-system-x86_64 -machine microvm,acpi=off -accel tcg,thread=multi -cpu max \
     -kernel "$kernel/vmlinux" -initrd "$work/initramfs" -m "$MEMORY_MIB" -smp 1 \
-    -nodefaults -no-user-config -nographic -serial stdio -no-reboot "${disk_options[@]}" \
+    -nodefaults -no-user-config -nographic -serial stdio -no-reboot \
     -append "console=ttyS0 reboot=t panic=-1 no_timer_check quiet" </dev/null |
     sed -u 's,\r$,,' | tee "$work/kept" || echo "guest: qemu ended with status $?" | tee -a "$work/kept"
 }
@@ -155,6 +142,7 @@ report() {
   echo "guest: $(count PASSED) passed, $failed failed, $(count SKIPPED) skipped"
   grep '^guest: exit [^0]' "$work/kept" >&2 || true
   grep -q '^guest: end$' "$work/kept" || die "it did not come to its end"
+  ! grep -q '^guest: cannot make disk' "$work/kept" || die "a disk is missing"
   [ "$failed" -eq 0 ] && [ "$ended" -eq "$programs" ] || die "$ended of $programs programs ended well"
 }
 
@@ -163,6 +151,5 @@ grep -v '^#' "$here/programs" | grep -E -- "$pattern" >"$work/programs" || die "
 fetch_kernel
 make_root
 make_initramfs
-make_disks
 boot
 report
