@@ -19,7 +19,7 @@ work=$build/guest
 readonly pattern=${2:-.}
 readonly here build work
 readonly PACKAGES=(bash coreutils dash grep procps)
-readonly PROGRAMS=(find losetup mount sed setpriv setsid umount)
+readonly PROGRAMS=(find losetup mount sed setpriv setsid umount unshare)
 readonly MODULES=(crc32c_generic ext4 xfs overlay loop quota_v2)
 readonly MEMORY_MIB=1024
 readonly TIMEOUT_SECONDS=3000
@@ -138,7 +138,8 @@ report() {
   local failed programs ended
   programs=$(wc -l <"$work/programs")
   ended=$(grep -c '^guest: exit 0: ' "$work/kept" || true)
-  failed=$(count FAILED)
+  # A brief run names each failed test and does not sum up.
+  failed=$(grep -cE '^\[ +FAILED +\] .* \([0-9]+ ms\)$' "$work/kept" || true)
   echo "guest: $(count PASSED) passed, $failed failed, $(count SKIPPED) skipped"
   grep '^guest: exit [^0]' "$work/kept" >&2 || true
   grep -q '^guest: end$' "$work/kept" || die "it did not come to its end"
