@@ -19,7 +19,7 @@ work=$build/guest
 readonly pattern=${2:-.}
 readonly here build work
 readonly PACKAGES=(bash coreutils dash grep procps)
-readonly PROGRAMS=(find losetup mount sed setpriv setsid umount unshare)
+readonly PROGRAMS=(e2fsck find losetup mount resize2fs sed setpriv setsid umount unshare)
 readonly MODULES=(crc32c_generic ext4 xfs overlay loop quota_v2)
 readonly MEMORY_MIB=1024
 readonly TIMEOUT_SECONDS=3000
