@@ -44,7 +44,9 @@ Peer Plain(std::string name, std::vector<std::string> argv, StartBy how) {
 
 // The filter that ships, as a file that bubblewrap reads from a descriptor.
 int FilterFile() {
-  const auto filter = sandbox::seccomp::NativeToolFilter();
+  const auto filter =
+      sandbox::seccomp::Filter(sandbox::seccomp::kNativeMachine, sandbox::SeccompProfile::kTools,
+                               sandbox::seccomp::Denials::kAnswered);
   const int fd = ::memfd_create("filter", 0);
   const auto size = static_cast<ssize_t>(filter.size_bytes());
   CHECK(::write(fd, filter.data(), filter.size_bytes()) == size);
