@@ -20,7 +20,7 @@ bool HasOption(std::string_view options, std::string_view option) {
                              [&](std::string_view one) { return one == option; });
 }
 
-bool IsDevice(std::string_view path) { return path.starts_with("/dev/"); }
+bool MayHoldDevices(std::string_view path) { return path == "/dev" || path.starts_with("/dev/"); }
 
 class Verifier {
  public:
@@ -213,7 +213,10 @@ class Verifier {
 }  // namespace
 
 std::string_view StatusField(std::string_view status, std::string_view field) {
-  for (std::string_view line : SplitNonEmpty(status, '\n')) {
+  for (std::size_t begin = 0; begin < status.size();) {
+    const std::size_t end = std::min(status.find('\n', begin), status.size());
+    std::string_view line = status.substr(begin, end - begin);
+    begin = end + 1;
     if (!line.starts_with(field) || line.size() <= field.size() || line[field.size()] != ':')
       continue;
     line.remove_prefix(field.size() + 1);
@@ -236,7 +239,7 @@ std::string FaultInMounts(std::string_view mountinfo, const LaunchRequest& reque
     seen.insert(target);
     const std::string at = " at '" + std::string(target) + "'";
     if (!HasOption(options, "nosuid")) return "nosuid is missing" + at;
-    if (!IsDevice(target) && !HasOption(options, "nodev")) return "nodev is missing" + at;
+    if (!MayHoldDevices(target) && !HasOption(options, "nodev")) return "nodev is missing" + at;
     bool may_write = own.contains(target);
     for (std::uint32_t i = 0; i < request.mount_count; ++i)
       may_write |= target == request.mounts[i].target && request.mounts[i].read_only == 0;

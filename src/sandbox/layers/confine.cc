@@ -35,12 +35,14 @@ int WriteProcFile(int proc, const char* name, const char* text) {
 
 // One uid and one gid: the caller's own effective ones, which it may map without any privilege.
 int WriteIdMaps(const LaunchRequest& request, int proc) {
+  const sys::UniqueFd self(::openat(proc, "self", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!self.valid()) return errno;
   char line[64];
-  if (const int error_number = WriteProcFile(proc, "self/setgroups", "deny")) return error_number;
+  if (const int error_number = WriteProcFile(self.get(), "setgroups", "deny")) return error_number;
   std::snprintf(line, sizeof(line), "%u %u 1\n", kInnerGid, request.outer_gid);
-  if (const int error_number = WriteProcFile(proc, "self/gid_map", line)) return error_number;
+  if (const int error_number = WriteProcFile(self.get(), "gid_map", line)) return error_number;
   std::snprintf(line, sizeof(line), "%u %u 1\n", kInnerUid, request.outer_uid);
-  return WriteProcFile(proc, "self/uid_map", line);
+  return WriteProcFile(self.get(), "uid_map", line);
 }
 
 int Mount(const char* type, const char* target, unsigned long flags, const char* options) {
@@ -83,8 +85,10 @@ int SetLimits(const LaunchRequest& request) {
 }
 
 int DropCapabilities() {
-  for (int capability = 0; ::prctl(PR_CAPBSET_READ, capability) >= 0; ++capability)
-    if (::prctl(PR_CAPBSET_DROP, capability) != 0) return errno;
+  // Up to the first that the kernel does not know.
+  int capability = 0;
+  while (::prctl(PR_CAPBSET_DROP, capability) == 0) ++capability;
+  if (errno != EINVAL || capability == 0) return errno;
   if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) return errno;
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct none[2]{};

@@ -5,6 +5,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,6 +54,13 @@ class Builder {
     Do(::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &wanted, sizeof(wanted)) == 0);
     if (!failed())
       Do(::move_mount(tree.get(), "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0);
+  }
+
+  void MakeReadOnly(const std::string& target) {
+    if (failed()) return;
+    mount_attr wanted{};
+    wanted.attr_set = MOUNT_ATTR_RDONLY;
+    Do(::mount_setattr(AT_FDCWD, target.c_str(), 0, &wanted, sizeof(wanted)) == 0);
   }
 
  private:
@@ -108,14 +116,48 @@ void AddEtc(Builder& builder, const std::string& root) {
   }
 }
 
+constexpr struct {
+  const char* path;
+  unsigned minor_number;
+  unsigned major_number;
+} kDevices[] = {{"/dev/null", 3, 1},   {"/dev/zero", 5, 1},    {"/dev/full", 7, 1},
+                {"/dev/random", 8, 1}, {"/dev/urandom", 9, 1}, {"/dev/tty", 0, 5}};
+
+// Nodes of the tree's own, on a file system on which nodes mean something. A lock or a watch on one
+// is no matter of the host's then. Only the superuser can, and not that of every container.
+bool MakeNodes(const std::string& root) {
+  const std::string directory = root + "/dev";
+  if (::geteuid() != 0) return false;
+  if (::mount("cofferdam", directory.c_str(), "tmpfs", MS_NOSUID | MS_NOEXEC,
+              "mode=0755,size=64k,nr_inodes=64") != 0)
+    return false;
+  bool made = true;
+  for (const auto& [path, minor_number, major_number] : kDevices) {
+    const std::string node = root + path;
+    made = made &&
+           ::mknod(node.c_str(), S_IFCHR | 0666, makedev(major_number, minor_number)) == 0 &&
+           ::chmod(node.c_str(), 0666) == 0;
+    // Some containers let nodes be made and not be opened.
+    if (made && std::string_view(path) != "/dev/tty")
+      made = sys::UniqueFd(::open(node.c_str(), O_RDONLY | O_CLOEXEC)).valid();
+  }
+  if (!made) ::umount2(directory.c_str(), MNT_DETACH);
+  return made;
+}
+
+void BindNodes(Builder& builder, const std::string& root) {
+  for (const auto& [path, minor_number, major_number] : kDevices) {
+    builder.MakeFile(root + path, "");
+    // Devices must work here, and nothing else can be made of the node.
+    builder.Bind(path, root + path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+  }
+}
+
 void AddDevices(Builder& builder, const std::string& root) {
   builder.MakeDirectory(root + "/dev");
-  for (const char* name :
-       {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}) {
-    builder.MakeFile(root + name, "");
-    // Devices must work here, and nothing else can be made of the node.
-    builder.Bind(name, root + name, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
-  }
+  if (builder.failed()) return;
+  const bool own_nodes = MakeNodes(root);
+  if (!own_nodes) BindNodes(builder, root);
   builder.MakeDirectory(root + "/dev/pts");
   builder.MakeDirectory(root + "/dev/shm");
   builder.Link("pts/ptmx", root + "/dev/ptmx");
@@ -123,6 +165,7 @@ void AddDevices(Builder& builder, const std::string& root) {
   builder.Link("/proc/self/fd/0", root + "/dev/stdin");
   builder.Link("/proc/self/fd/1", root + "/dev/stdout");
   builder.Link("/proc/self/fd/2", root + "/dev/stderr");
+  if (own_nodes) builder.MakeReadOnly(root + "/dev");
 }
 
 void AddMountPoints(Builder& builder, const std::string& root) {
