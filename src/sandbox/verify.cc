@@ -30,7 +30,10 @@ class Verifier {
     // One look-up for all files: a pid that has ended and come again is another directory.
     ASSIGN_OR_RETURN(proc_,
                      sys::Open("/proc/" + std::to_string(input_.reply.pid), O_PATH | O_DIRECTORY));
-    ASSIGN_OR_RETURN(status_, sys::ReadFileAt(proc_.get(), "status"));
+    ASSIGN_OR_RETURN(const sys::UniqueFd status, sys::OpenAt(proc_.get(), "status", O_RDONLY));
+    ASSIGN_OR_RETURN(const struct stat info, sys::Stat(status.get()));
+    files_owner_ = info.st_uid;
+    ASSIGN_OR_RETURN(status_, sys::ReadAll(status.get(), 1 << 20));
     for (int i = 0; i < kLayerCount; ++i) {
       const auto layer = static_cast<Layer>(i);
       if (LayerSet(input_.request.skip_layers).Has(layer)) {
@@ -197,15 +200,15 @@ class Verifier {
 
   // The kernel gives the files of an undumpable process to the superuser.
   Result<LayerEvidence> SeeUndumpable() const {
-    struct stat info;
-    if (::fstatat(proc_.get(), "environ", &info, 0) != 0 || info.st_uid == input_.request.outer_uid)
+    if (files_owner_ == input_.request.outer_uid)
       return Not(Layer::kUndumpable, "its files in /proc belong to its own uid");
     return Read(Layer::kUndumpable,
-                "its files in /proc belong to uid " + std::to_string(info.st_uid));
+                "its files in /proc belong to uid " + std::to_string(files_owner_));
   }
 
   const VerifyInput& input_;
   sys::UniqueFd proc_;
+  uid_t files_owner_ = 0;
   std::string status_;
   std::vector<LayerEvidence> evidence_;
 };
