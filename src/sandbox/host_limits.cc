@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <tuple>
 
 #include "sys/file.h"
 
@@ -80,7 +81,8 @@ std::vector<HostLimit> HostLimitsFrom(
     const std::uint64_t kept = is_ptys ? sysctl("kernel.pty.reserve").value_or(0) : 0;
     limits.push_back(LimitOf(kind, *value, kind.reserve + kept));
   }
-  std::ranges::stable_sort(limits, {}, &HostLimit::sandboxes);
+  std::ranges::sort(limits, {},
+                    [](const HostLimit& limit) { return std::tie(limit.sandboxes, limit.name); });
   return limits;
 }
 

@@ -11,8 +11,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <functional>
 #include <iterator>
+#include <tuple>
 
 #include "sandbox/layers/seccomp/filters.h"
 #include "sandbox/layers/seccomp/interpreter.h"
@@ -122,7 +122,10 @@ DeniedCalls SyscallAudit::Denied() const {
   denied.others = others_;
   for (const auto& [kind, count] : counts_)
     denied.calls.push_back({NameOf(kind.number), kind.arguments, kind.error_number, count});
-  std::ranges::stable_sort(denied.calls, std::greater{}, &DeniedCall::count);
+  std::ranges::sort(denied.calls, [](const DeniedCall& one, const DeniedCall& other) {
+    return std::tie(other.count, one.syscall, one.arguments) <
+           std::tie(one.count, other.syscall, other.arguments);
+  });
   return denied;
 }
 

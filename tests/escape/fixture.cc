@@ -265,6 +265,7 @@ void EscapeTest::SetUp() {
   ASSERT_EQ(::chown(work.c_str(), tools.uid, tools.gid), 0);
   mark_ = "escape-" + std::to_string(::getpid()) + "-" + std::to_string(++count_);
   spec_.mounts = {{work, "/workspace", true}, {host().attacks_directory(), "/mnt/attacks", false}};
+  spec_.seccomp_profile = profile_;
   spec_.allow_missing = spec_.allow_missing.With(sandbox::Layer::kLandlock);
   // An ordinary user has no control groups unless somebody gave it some.
   if (!AsRoot()) spec_.allow_missing = spec_.allow_missing.With(sandbox::Layer::kCgroup);

@@ -67,6 +67,10 @@ class Host {
 void NoteSkipped(const std::string& what, const std::string& why);
 
 class EscapeTest : public testing::Test {
+ public:
+  /// The seccomp profile of every sandbox that the tests attack; `tools` unless main says otherwise.
+  static void UseProfile(sandbox::SeccompProfile profile) { profile_ = profile; }
+
  protected:
   static void SetUpTestSuite();
   static void TearDownTestSuite();
@@ -103,6 +107,8 @@ class EscapeTest : public testing::Test {
   std::set<pid_t> ProcessesOf(const sandbox::LocalSandbox& sandbox) const;
   void ExpectWorking(sandbox::LocalSandbox& sandbox);
 
+  static sandbox::SeccompProfile profile() { return profile_; }
+
   static constexpr char kProgramInside[] = "/mnt/attacks/attacks";
 
   sandbox::SandboxSpec spec_;
@@ -111,6 +117,7 @@ class EscapeTest : public testing::Test {
  private:
   static inline std::unique_ptr<sandbox::Launcher> launcher_;
   static inline std::unique_ptr<Host> host_;
+  static inline sandbox::SeccompProfile profile_ = sandbox::SeccompProfile::kTools;
   static inline int count_ = 0;
   sys::TempDir files_;
 };

@@ -1,5 +1,6 @@
 // The test program. With --as-user the superuser runs it again as an ordinary user without any
-// right, so that everything is shown for sandboxes that such a user makes, too.
+// right, so that everything is shown for sandboxes that such a user makes, too. With --harness the
+// sandboxes have the seccomp profile of that name.
 
 #include <fcntl.h>
 #include <grp.h>
@@ -22,6 +23,7 @@
 #include <gtest/gtest.h>
 
 #include "base/check.h"
+#include "fixture.h"
 #include "sys/file.h"
 #include "sys/testing/temp_dir.h"
 
@@ -84,6 +86,11 @@ int main(int argc, char** argv) {
   arguments.push_back(nullptr);
   if (as_user && ::geteuid() == 0)
     return cofferdam::escape::RunAsOrdinaryUser(std::move(arguments));
+  const bool harness = std::erase_if(arguments, [](const char* text) {
+                         return text != nullptr && std::string_view(text) == "--harness";
+                       }) > 0;
+  if (harness)
+    cofferdam::escape::EscapeTest::UseProfile(cofferdam::sandbox::SeccompProfile::kHarness);
   // A write to a program that has ended is an error here, no signal.
   std::signal(SIGPIPE, SIG_IGN);
   int count = static_cast<int>(arguments.size()) - 1;

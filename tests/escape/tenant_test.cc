@@ -307,6 +307,7 @@ class WorkspaceAttacks : public TenantAttacks {
     platform_.emplace(std::move(*opened));
     Settings settings;
     settings.mounts = {{host().attacks_directory(), "/mnt/attacks", false}};
+    settings.seccomp_profile = std::string(sandbox::SeccompProfileName(profile()));
     if (!AsRoot()) settings.allow_missing = {"cgroup"};
     auto made = platform_->CreateWorkspace("tenant", settings);
     ASSERT_TRUE(made) << made.error().ToString();
