@@ -34,7 +34,7 @@ struct DeniedCall {
 };
 
 struct DeniedCalls {
-  /// The most frequent first.
+  /// The most frequent first, of equals by name.
   std::vector<DeniedCall> calls;
   /// How many more calls were refused of kinds that came when the table was full.
   std::uint64_t others = 0;

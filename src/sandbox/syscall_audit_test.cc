@@ -145,8 +145,8 @@ TEST(SyscallAudit, TakesCallsThatDifferInAProcessOnlyForOneKind) {
   EXPECT_EQ(filtered.ErrnoOf({SYS_setpriority, {2, 0, 5}}), EPERM);
   EXPECT_EQ(filtered.ErrnoOf({SYS_sched_setaffinity, {4711}}), EPERM);
   EXPECT_THAT(Texts(audit->Denied()),
-              ElementsAre("2 setpriority(0x0) EPERM", "1 setpriority(0x2) EPERM",
-                          "1 sched_setaffinity EPERM"));
+              ElementsAre("2 setpriority(0x0) EPERM", "1 sched_setaffinity EPERM",
+                          "1 setpriority(0x2) EPERM"));
 }
 
 TEST(SyscallAudit, ToldToForgetBeginsAnew) {
