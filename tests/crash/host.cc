@@ -20,6 +20,7 @@ void Say(const json::Json& event) {
 }
 
 struct Speaker {
+  void operator()(const QueuedEvent&) const {}
   void operator()(const TextEvent&) const {}
   void operator()(const ThinkingEvent&) const {}
   void operator()(const SandboxReadyEvent& event) const {
