@@ -44,7 +44,7 @@ int OpenDirectory(int directory, const char* name) {
 
 // An agent can take its owner's rights away, but not the right to give them back. The superuser
 // needs none.
-int OpenUnreadable(int directory, const char* name) {
+int OpenClosed(int directory, const char* name) {
   const sys::UniqueFd path(
       ::openat(directory, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   struct stat info;
@@ -52,6 +52,16 @@ int OpenUnreadable(int directory, const char* name) {
   const std::string link = "/proc/self/fd/" + std::to_string(path.get());
   if (::chmod(link.c_str(), (info.st_mode & 07777) | S_IRUSR | S_IXUSR) != 0) return -1;
   return OpenDirectory(directory, name);
+}
+
+// A directory whose names can be read and looked at.
+int OpenSearchable(int directory, const char* name) {
+  const int fd = OpenDirectory(directory, name);
+  const bool closed =
+      fd < 0 ? errno == EACCES : ::faccessat(fd, ".", X_OK, AT_EACCESS) != 0 && errno == EACCES;
+  if (!closed) return fd;
+  if (fd >= 0) ::close(fd);
+  return OpenClosed(directory, name);
 }
 
 // Calls `handle` with each name of one batch; false when there was none left.
@@ -204,8 +214,7 @@ Status DiskCount::CountEntry(Level& level, const char* name) {
 
 Status DiskCount::Enter(std::string name) {
   const int parent = levels_.back().fd.get();
-  int raw = OpenDirectory(parent, name.c_str());
-  if (raw < 0 && errno == EACCES) raw = OpenUnreadable(parent, name.c_str());
+  const int raw = OpenSearchable(parent, name.c_str());
   memory_ -= sizeof(std::string) + name.size();
   if (raw < 0 && IsVanished(errno)) return {};
   if (raw < 0) return ErrnoError(errno, "opening a directory");

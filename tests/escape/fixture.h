@@ -68,7 +68,7 @@ void NoteSkipped(const std::string& what, const std::string& why);
 
 class EscapeTest : public testing::Test {
  public:
-  /// The seccomp profile of every sandbox that the tests attack; `tools` unless main says otherwise.
+  /// The seccomp profile of every sandbox that is attacked; `tools` unless main says otherwise.
   static void UseProfile(sandbox::SeccompProfile profile) { profile_ = profile; }
 
  protected:

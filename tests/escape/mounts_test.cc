@@ -42,7 +42,7 @@ class MountAttacks : public EscapeTest {
     });
   }
 
-  /// Where devices are mounted: nodes of the sandbox's tree lie in one mount, the host's in one each.
+  /// Where devices are mounted: nodes of the tree's own lie in one mount, the host's in one each.
   static std::string DevicesOf(const sandbox::LocalSandbox& sandbox) {
     const auto mounts =
         sys::ReadFile("/proc/" + std::to_string(sandbox.worker_pid()) + "/mountinfo");
