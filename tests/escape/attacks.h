@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cerrno>
+#include <cstddef>
 #include <span>
 
 namespace cofferdam::attacks {
@@ -31,6 +32,9 @@ std::span<const Attack> ProcessAttacks();
 std::span<const Attack> ResourceAttacks();
 std::span<const Attack> SharingAttacks();
 std::span<const Attack> TenantAttacks();
+
+/// Sends so many copies of a descriptor, at most 250, in one message.
+Outcome SendCopies(int socket, int descriptor, std::size_t count);
 
 /// Prints an outcome and flushes, for attacks that go on afterwards.
 void Print(Outcome outcome);

@@ -70,21 +70,7 @@ Outcome TakeFlight() {
   constexpr std::size_t kDescriptors = 250;
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return {errno};
-  alignas(cmsghdr) char control[CMSG_SPACE(kDescriptors * sizeof(int))] = {};
-  char byte = 0;
-  iovec data{&byte, 1};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(kDescriptors * sizeof(int));
-  int descriptors[kDescriptors] = {};
-  std::memcpy(CMSG_DATA(header), descriptors, sizeof(descriptors));
-  return Of(::sendmsg(ends[1], &message, 0));
+  return SendCopies(ends[1], 0, kDescriptors);
 }
 
 struct Resource {

@@ -167,23 +167,9 @@ Outcome DescriptorsInFlight(Arguments arguments) {
   if (::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
     return {errno};
   constexpr int kAtOnce = 100;
-  for (int left = std::atoi(arguments[0]); left > 0; left -= kAtOnce) {
-    alignas(cmsghdr) char control[CMSG_SPACE(kAtOnce * sizeof(int))] = {};
-    char byte = 0;
-    iovec data{&byte, 1};
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    cmsghdr* const header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(kAtOnce * sizeof(int));
-    for (int i = 0; i < kAtOnce; ++i)
-      std::memcpy(CMSG_DATA(header) + i * sizeof(int), &ends[0], sizeof(int));
-    if (::sendmsg(ends[1], &message, 0) < 0) return {errno};
-  }
+  for (int left = std::atoi(arguments[0]); left > 0; left -= kAtOnce)
+    if (const Outcome sent = SendCopies(ends[1], ends[0], kAtOnce); sent.error_number != 0)
+      return sent;
   return {};
 }
 
@@ -236,5 +222,24 @@ constexpr Attack kAttacks[] = {
 }  // namespace
 
 std::span<const Attack> ResourceAttacks() { return kAttacks; }
+
+Outcome SendCopies(int socket, int descriptor, std::size_t count) {
+  constexpr std::size_t kMost = 250;
+  alignas(cmsghdr) char control[CMSG_SPACE(kMost * sizeof(int))] = {};
+  char byte = 0;
+  iovec data{&byte, 1};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(count * sizeof(int));
+  for (std::size_t i = 0; i < count; ++i)
+    std::memcpy(CMSG_DATA(header) + i * sizeof(int), &descriptor, sizeof(int));
+  return Of(::sendmsg(socket, &message, 0));
+}
 
 }  // namespace cofferdam::attacks

@@ -108,8 +108,9 @@ TEST_F(DiskAttacks, ControlADeletedFileGrows) {
 
 TEST_F(DiskAttacks, ADeletedFileThatIsOnlyMappedEndsItsSandbox) {
   if (!AsRoot()) {
-    NoteSkipped("attack MapDeletedFile", "an ordinary user does not see what is mapped");
-    GTEST_SKIP();
+    constexpr char kWhy[] = "an ordinary user does not see what is mapped";
+    NoteSkipped("attack MapDeletedFile", kWhy);
+    GTEST_SKIP() << kWhy;
   }
   ExpectEnded({"map_deleted_file", "/workspace/file", kTooMuch});
 }
