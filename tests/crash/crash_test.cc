@@ -114,7 +114,7 @@ std::vector<ToolCall> CallsOf(const std::vector<std::string>& transcript) {
       if (block.at("type") == "tool_call") calls.push_back({block.at("id"), std::nullopt});
       if (block.at("type") != "tool_result") continue;
       const auto call = std::ranges::find_if(calls, [&](const ToolCall& one) {
-        return one.id == block.at("tool_call_id") && !one.result;
+        return block.at("tool_call_id").get<std::string>() == one.id && !one.result;
       });
       EXPECT_NE(call, calls.end()) << "a result without a call";
       if (call != calls.end()) call->result = block.at("content").at(0).at("text");
