@@ -43,7 +43,7 @@ struct Limits {
   std::vector<IoLimit> io = {};     // of the devices that are named
   std::uint64_t open_files = 4096;  // per process
   std::uint64_t file_bytes = 0;     // size of one file; 0: no limit
-  std::uint64_t tmp_bytes = 64ull << 20;  // size of /tmp and of /dev/shm each
+  std::uint64_t tmp_bytes = 64ull << 20;  // of /tmp, /dev/shm and /run together
   std::uint64_t tmp_inodes = 16384;
 
   bool operator==(const Limits&) const = default;

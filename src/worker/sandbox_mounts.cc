@@ -24,7 +24,10 @@ constexpr unsigned long kTmpFlags = MS_NOSUID | MS_NODEV;
 constexpr char kExtraMounts[] = "/mnt";
 
 std::string TmpOptions(std::uint64_t bytes, std::uint64_t inodes) {
-  return "mode=1777,size=" + std::to_string(bytes) + ",nr_inodes=" + std::to_string(inodes);
+  // The directories that are mounted, and the one that holds them.
+  constexpr std::uint64_t kOwnInodes = 4;
+  return "mode=0755,size=" + std::to_string(bytes) +
+         ",nr_inodes=" + std::to_string(inodes + kOwnInodes);
 }
 
 int Mount(const char* type, const char* target, unsigned long flags, const std::string& options) {
@@ -100,12 +103,35 @@ int AttachTrees(LaunchRequest& request, const std::vector<sys::UniqueFd>& trees)
 
 }  // namespace
 
+// One file system for the three: the kernel keeps something for every pair of a file system and a
+// control group, which with thousands of sandboxes is most of what they cost.
 int MountTemporary() {
+  constexpr char kPlace[] = "/tmp";
   const std::string options = TmpOptions(sandbox::kUsualTmpBytes, sandbox::kUsualTmpInodes);
-  if (const int error_number = Mount("tmpfs", "/tmp", kTmpFlags, options)) return error_number;
-  if (const int error_number = Mount("tmpfs", "/dev/shm", kTmpFlags | MS_NOEXEC, options))
-    return error_number;
-  return Mount("tmpfs", "/run", kTmpFlags | MS_NOEXEC, "mode=0755,size=1m,nr_inodes=256");
+  if (const int error_number = Mount("tmpfs", kPlace, kTmpFlags, options)) return error_number;
+  struct Part {
+    const char* name;
+    const char* target;
+    mode_t mode;
+    std::uint64_t attributes;
+    sys::UniqueFd tree = {};
+  } parts[] = {{"/tmp/tmp", "/tmp", 01777, 0},
+               {"/tmp/shm", "/dev/shm", 01777, MOUNT_ATTR_NOEXEC},
+               {"/tmp/run", "/run", 0755, MOUNT_ATTR_NOEXEC}};
+  for (Part& part : parts) {
+    if (::mkdir(part.name, part.mode) != 0 || ::chmod(part.name, part.mode) != 0) return errno;
+    part.tree =
+        sys::UniqueFd(::open_tree(AT_FDCWD, part.name, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+    if (!part.tree.valid()) return errno;
+    mount_attr attributes{};
+    attributes.attr_set = part.attributes;
+    if (::mount_setattr(part.tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) != 0)
+      return errno;
+  }
+  if (::umount2(kPlace, MNT_DETACH) != 0) return errno;
+  for (const Part& part : parts)
+    if (const int error_number = Attach(part.tree.get(), part.target)) return error_number;
+  return 0;
 }
 
 int MountTerminals() {
@@ -118,10 +144,8 @@ int FitTemporary(const LaunchRequest& request) {
   if (request.tmp_bytes == sandbox::kUsualTmpBytes &&
       request.tmp_inodes == sandbox::kUsualTmpInodes)
     return 0;
-  const std::string options = TmpOptions(request.tmp_bytes, request.tmp_inodes);
-  if (const int error_number = Mount("tmpfs", "/tmp", kTmpFlags | MS_REMOUNT, options))
-    return error_number;
-  return Mount("tmpfs", "/dev/shm", kTmpFlags | MS_NOEXEC | MS_REMOUNT, options);
+  return Mount("tmpfs", "/tmp", kTmpFlags | MS_REMOUNT,
+               TmpOptions(request.tmp_bytes, request.tmp_inodes));
 }
 
 Failure AttachSources(const sandbox::HostHandles& host, int own_mounts, LaunchRequest& request,

@@ -16,11 +16,12 @@ struct Failure {
   int error_number = 0;
 };
 
-/// New file systems at /tmp, /dev/shm and /run, in the usual sizes, and at /dev/pts. 0 or an errno.
+/// A new file system, of the usual size, for /tmp, /dev/shm and /run together, and one at /dev/pts.
+/// 0 or an errno.
 int MountTemporary();
 int MountTerminals();
 
-/// Gives the temporary file systems the sizes and the owner that a request wants. 0 or an errno.
+/// Gives the temporary file system the size and the owner that a request wants. 0 or an errno.
 int FitTemporary(const sandbox::LaunchRequest& request);
 
 /// Opens what the host's descriptors show in the namespace of sources, makes sure that it is that,
