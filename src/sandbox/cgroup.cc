@@ -144,10 +144,16 @@ CgroupRoot::CgroupRoot() : directory_name_(std::string(kDirectoryPrefix) + NewId
 namespace {
 
 // By number: with our own folder in front, <sys/file.h> is another file.
-bool TryLock(int fd) {
-  constexpr int kExclusive = 2;
-  constexpr int kNonBlocking = 4;
-  return ::syscall(SYS_flock, fd, kExclusive | kNonBlocking) == 0;
+constexpr int kExclusive = 2;
+constexpr int kNonBlocking = 4;
+
+bool TryLock(int fd) { return ::syscall(SYS_flock, fd, kExclusive | kNonBlocking) == 0; }
+
+// Whoever has it sweeps, and will be done.
+bool Lock(int fd) {
+  while (::syscall(SYS_flock, fd, kExclusive) != 0)
+    if (errno != EINTR) return false;
+  return true;
 }
 
 bool IsStillThere(int parent, const std::string& name, int directory) {
@@ -160,13 +166,13 @@ bool IsStillThere(int parent, const std::string& name, int directory) {
 // Makes a directory and locks it. The lock is on the open file, which the launcher gets too: it is
 // free when both are gone.
 Result<sys::UniqueFd> MakeLockedDirectory(int parent, const std::string& name) {
-  constexpr int kAttempts = 10;
+  constexpr int kAttempts = 100;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (::mkdirat(parent, name.c_str(), 0755) != 0 && errno != EEXIST)
       return ErrnoError(errno, "making a group");
     auto fd = sys::OpenAt(parent, name, O_RDONLY | O_DIRECTORY);
-    // Another process may sweep it away between the two.
-    if (fd && TryLock(fd->get()) && IsStillThere(parent, name, fd->get())) return fd;
+    // Each process that starts at the same time may sweep it away once before it is ours.
+    if (fd && Lock(fd->get()) && IsStillThere(parent, name, fd->get())) return fd;
   }
   return Err(ErrorCode::kBusy, "making a group: it is swept away again and again");
 }

@@ -218,6 +218,26 @@ TEST(CgroupRoot, IsThereWhereTheGuestIsLaidOutForIt) {
   EXPECT_EQ(*ParseCgroupPath(*its_groups, ""), own);
 }
 
+TEST(CgroupRoot, ManyHostsThatStartAtOnceDoNotSweepEachOtherAway) {
+  if (const auto root = CgroupRoot::Open(); !root) GTEST_SKIP() << root.error().message;
+  constexpr int kHosts = 12;
+  constexpr int kStarts = 20;
+  sys::Pipe gate = *sys::NewPipe();
+  std::vector<pid_t> hosts;
+  for (int i = 0; i < kHosts; ++i) {
+    hosts.push_back(::fork());
+    if (hosts.back() != 0) continue;
+    gate.write_end.Reset();
+    char byte;
+    static_cast<void>(sys::Read(gate.read_end.get(), {&byte, 1}));
+    bool all = true;
+    for (int start = 0; start < kStarts; ++start) all &= CgroupRoot::Open().has_value();
+    ::_exit(all ? 0 : 1);
+  }
+  gate.write_end.Reset();
+  for (const pid_t host : hosts) EXPECT_EQ(*sys::Reap(host), 0);
+}
+
 TEST(CgroupRoot, RemovesWhatADeadHostHasLeftAndNothingOfALiveOne) {
   auto live = CgroupRoot::Open();
   if (!live) GTEST_SKIP() << live.error().message;
