@@ -45,7 +45,8 @@ void ZygotePool::WaitUntilFilled() {
 
 void ZygotePool::FillUntil(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
-  while (changed_.wait(lock, stop, [this] { return WantsMore(); })) {
+  // The wait is also over when more are wanted and the pool is to stop.
+  while (changed_.wait(lock, stop, [this] { return WantsMore(); }) && !stop.stop_requested()) {
     lock.unlock();
     auto zygote = maker_();
     lock.lock();
