@@ -1,24 +1,19 @@
 #include "platform/directory_lock.h"
 
 #include <fcntl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <cerrno>
 
 #include "base/error.h"
 #include "sys/file.h"
+#include "sys/flock.h"
 
 namespace cofferdam::platform {
 
 Result<DirectoryLock> DirectoryLock::Take(int directory, int operation) {
   ASSIGN_OR_RETURN(sys::UniqueFd fd, sys::OpenAt(directory, ".", O_RDONLY | O_DIRECTORY));
-  // By number: flock(3) is declared in <sys/file.h>, which is our own "sys/file.h" on this path.
-  while (::syscall(SYS_flock, fd.get(), operation) != 0) {
-    if (errno == EINTR) continue;
-    if (errno == EWOULDBLOCK) return Err(ErrorCode::kBusy, "the directory is in use");
-    return ErrnoError(errno, "locking a directory");
-  }
+  const Status locked = sys::Flock(fd.get(), operation);
+  if (!locked && locked.error().code == ErrorCode::kBusy)
+    return Err(ErrorCode::kBusy, "the directory is in use");
+  RETURN_IF_ERROR(locked);
   return DirectoryLock(std::move(fd));
 }
 

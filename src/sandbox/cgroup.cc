@@ -21,6 +21,7 @@
 #include "base/split.h"
 #include "sys/cgroups.h"
 #include "sys/file.h"
+#include "sys/flock.h"
 
 namespace cofferdam::sandbox {
 namespace {
@@ -143,19 +144,6 @@ CgroupRoot::CgroupRoot() : directory_name_(std::string(kDirectoryPrefix) + NewId
 
 namespace {
 
-// By number: with our own folder in front, <sys/file.h> is another file.
-constexpr int kExclusive = 2;
-constexpr int kNonBlocking = 4;
-
-bool TryLock(int fd) { return ::syscall(SYS_flock, fd, kExclusive | kNonBlocking) == 0; }
-
-// Whoever has it sweeps, and will be done.
-bool Lock(int fd) {
-  while (::syscall(SYS_flock, fd, kExclusive) != 0)
-    if (errno != EINTR) return false;
-  return true;
-}
-
 bool IsStillThere(int parent, const std::string& name, int directory) {
   struct stat by_name;
   struct stat by_fd;
@@ -171,8 +159,9 @@ Result<sys::UniqueFd> MakeLockedDirectory(int parent, const std::string& name) {
     if (::mkdirat(parent, name.c_str(), 0755) != 0 && errno != EEXIST)
       return ErrnoError(errno, "making a group");
     auto fd = sys::OpenAt(parent, name, O_RDONLY | O_DIRECTORY);
-    // Each process that starts at the same time may sweep it away once before it is ours.
-    if (fd && Lock(fd->get()) && IsStillThere(parent, name, fd->get())) return fd;
+    // Each process that starts at the same time may sweep it away once before it is ours; whoever
+    // has it locked sweeps, and will be done.
+    if (fd && sys::Flock(fd->get(), LOCK_EX) && IsStillThere(parent, name, fd->get())) return fd;
   }
   return Err(ErrorCode::kBusy, "making a group: it is swept away again and again");
 }
@@ -191,7 +180,7 @@ void SweepAbandoned(int parent) {
   for (const std::string& name : *names) {
     if (!name.starts_with(kDirectoryPrefix) || name == kHostLeaf) continue;
     const auto directory = sys::OpenAt(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    if (!directory || !TryLock(directory->get())) continue;
+    if (!directory || !sys::Flock(directory->get(), LOCK_EX | LOCK_NB)) continue;
     // Frozen sandboxes have outlived both.
     sys::KillGroups(directory->get());
     const auto groups = sys::ListDirectory(directory->get());

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "sys/file.h"
+#include "sys/flock.h"
 #include "sys/process.h"
 
 namespace cofferdam::sandbox {
@@ -226,9 +227,7 @@ Status MakeParts(int image, HostIdentity owner) {
 Result<sys::UniqueFd> Lock(int folder) {
   ASSIGN_OR_RETURN(sys::UniqueFd lock,
                    sys::OpenBeneath(folder, kImageName, O_RDONLY, sys::Links::kRefuse));
-  // By number: flock(3) is declared in <sys/file.h>, which is our own "sys/file.h" on this path.
-  while (::syscall(SYS_flock, lock.get(), LOCK_EX) != 0)
-    if (errno != EINTR) return ErrnoError(errno, "locking an image");
+  RETURN_IF_ERROR(sys::Flock(lock.get(), LOCK_EX));
   return lock;
 }
 

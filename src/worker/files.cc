@@ -16,6 +16,7 @@
 
 #include "sys/fd.h"
 #include "sys/file.h"
+#include "sys/flock.h"
 #include "worker/result.h"
 
 namespace cofferdam::worker {
@@ -166,13 +167,6 @@ Status CopyBytes(int from, int to, std::uint64_t length) {
   return {};
 }
 
-// By number: with our own folder in front, <sys/file.h> is another file.
-bool TryLock(int fd) {
-  constexpr int kExclusive = 2;
-  constexpr int kNonBlocking = 4;
-  return ::syscall(SYS_flock, fd, kExclusive | kNonBlocking) == 0;
-}
-
 // A new file for the place of another. It has no name before it is whole, so that a write which is
 // killed leaves nothing. To replace a file it needs one for a moment, always the same: what a kill
 // leaves there is removed by the next write in that directory. Whoever lives has it locked.
@@ -224,7 +218,7 @@ class NewFile {
   // Only who has its lock may remove the file, and what has no name left was removed.
   void RemoveAbandoned() const {
     const auto left = sys::Open(CommonName(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-    if (!left || !TryLock(left->get())) return;
+    if (!left || !sys::Flock(left->get(), LOCK_EX | LOCK_NB)) return;
     const auto info = sys::Stat(left->get());
     if (info && S_ISREG(info->st_mode) && info->st_nlink == 1) ::unlink(CommonName().c_str());
   }
@@ -237,7 +231,7 @@ class NewFile {
   }
 
   Status TakeName() {
-    if (!TryLock(fd_.get())) return ErrnoError(errno, "locking a new file");
+    RETURN_IF_ERROR(sys::Flock(fd_.get(), LOCK_EX | LOCK_NB));
     std::string name = CommonName();
     int error_number = Link(name);
     if (error_number == EEXIST) {
