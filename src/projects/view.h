@@ -1,0 +1,42 @@
+// The places that can be /workspace: the workspace's own files ("work"), or a project. Each has an
+// upper that only this workspace writes, above layers that nobody writes: immutable ones of the
+// state directory, or the project's own directory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "projects/node.h"
+#include "storage/sqlite.h"
+
+namespace cofferdam::projects {
+
+inline constexpr char kWorkView[] = "work";
+
+/// How a project is given to an agent.
+enum class ProjectMode : std::uint8_t {
+  kOverlay,   // changes stay in the upper until they are applied
+  kDirect,    // the agent writes the project itself
+  kReadOnly,  // nobody writes
+  kCopy,      // as kOverlay, above a copy of the project that is made when it begins
+};
+
+/// "overlay", "direct", "read-only", "copy"; nothing for another word.
+std::string_view ProjectModeName(ProjectMode mode);
+Result<ProjectMode> ProjectModeFromName(std::string_view name);
+
+/// The key of the project at `path` (absolute, no symlinks): 16 hex digits of its SHA-256.
+std::string ProjectKey(const std::string& path);
+
+/// Where a view's parts lie, below the workspace's folder. The upper and the work directory are in
+/// one directory, which is mounted whole.
+struct ViewPaths {
+  std::string parent;  // "files" or "files/projects/<key>"
+  std::string upper;   // a name in it: "work" or "upper"
+  std::string work;    // a name in it: "work.overlay" or "work"
+};
+ViewPaths PathsOf(const std::string& view);
+
+}  // namespace cofferdam::projects
