@@ -128,7 +128,7 @@ class Workspace {
 
   /// The sessions by name.
   Result<std::vector<SessionInfo>> Sessions() const;
-  /// A session's transcript as JSON text, one entry each. kNotFound.
+  /// A session's transcript as JSON text, one entry each, without what was taken back. kNotFound.
   Result<std::vector<std::string>> ReadSession(const std::string& session) const;
 
   /// The ids of the runs, oldest first.

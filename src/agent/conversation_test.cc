@@ -41,6 +41,86 @@ TEST(MessagesOf, AnEntryThatIsNotUnderstoodIsNotPassedOver) {
   EXPECT_FALSE(code({{"type", "message"}}) == ErrorCode::kInternal);
 }
 
+/// A transcript's entries with ids "1", "2" and so on, as if they had been written.
+class Entries {
+ public:
+  Entries& Add(const Message& message, const std::string& run = "run-1") {
+    return Add(EntryOf(message, run));
+  }
+  Entries& Add(json::Json entry) {
+    entry["id"] = std::to_string(entries_.size() + 1);
+    entries_.push_back(std::move(entry));
+    return *this;
+  }
+  Entries& Rewind(std::optional<std::int64_t> turn) {
+    const std::vector<json::Json> added = *EntriesToRewind(entries_, turn, "note", "rewind-1");
+    for (const json::Json& entry : added) Add(entry);
+    return *this;
+  }
+  const std::vector<json::Json>& get() const { return entries_; }
+
+ private:
+  std::vector<json::Json> entries_;
+};
+
+/// Two runs: turns 1 (two calls) and 2, then turn 3.
+Entries TwoRuns() {
+  Entries entries;
+  entries.Add(model::UserText("go")).Add(Calls({"a", "b"})).Add(ResultOf("a")).Add(ResultOf("b"));
+  entries.Add(model::AssistantText("done"));
+  entries.Add(model::UserText("more"), "run-2").Add(Calls({"c"}), "run-2");
+  return entries.Add(ResultOf("c"), "run-2");
+}
+
+TEST(TurnsOf, ATurnIsAnAnswerWithTheResultsOfItsCalls) {
+  EXPECT_EQ(*TurnsOf(TwoRuns().get()),
+            (std::vector<Turn>{{"run-1", "4"}, {"run-1", "5"}, {"run-2", "8"}}));
+  EXPECT_TRUE(TurnsOf({})->empty());
+}
+
+TEST(TurnsOf, CountsOnlyWhatWasNotTakenBack) {
+  EXPECT_EQ(TurnsOf(TwoRuns().Rewind(1).Add(Calls({"d"})).get()),
+            (std::vector<Turn>{{"run-1", "4"}, {"run-1", "11"}}));
+}
+
+TEST(EntriesToRewind, KeepsATurnWithItsResultsAndTellsTheModel) {
+  EXPECT_EQ(*MessagesOf(TwoRuns().Rewind(1).get()),
+            (std::vector{model::UserText("go"), Calls({"a", "b"}), ResultOf("a"), ResultOf("b"),
+                         model::UserText("note")}));
+}
+
+TEST(EntriesToRewind, ToTheBeginningKeepsNothing) {
+  EXPECT_EQ(*MessagesOf(TwoRuns().Rewind(0).get()), std::vector{model::UserText("note")});
+}
+
+TEST(EntriesToRewind, WithoutATurnOnlyTellsTheModel) {
+  const Entries entries = TwoRuns().Rewind(std::nullopt);
+  EXPECT_EQ(MessagesOf(entries.get())->size(), 9U);
+  EXPECT_EQ(MessagesOf(entries.get())->back(), model::UserText("note"));
+}
+
+TEST(EntriesToRewind, AgainReplacesTheNoteOfTheRewindBefore) {
+  EXPECT_EQ(*MessagesOf(TwoRuns().Rewind(2).Rewind(1).get()),
+            *MessagesOf(TwoRuns().Rewind(1).get()));
+}
+
+TEST(EntriesToRewind, AnswersWhatAKilledHostLeftOpenBeforeTheNote) {
+  Entries entries;
+  entries.Add(model::UserText("go")).Add(Calls({"a", "b"})).Add(ResultOf("a"));
+  const auto messages = *MessagesOf(entries.Rewind(1).get());
+  ASSERT_EQ(messages.size(), 5U);
+  EXPECT_TRUE(UnansweredCalls(messages).empty());
+  EXPECT_EQ(std::get<model::ToolResult>(messages[3].content[0]).tool_call_id, "b");
+  EXPECT_EQ(messages[4], model::UserText("note"));
+}
+
+TEST(EntriesToRewind, RefusesATurnThatThereIsNot) {
+  for (const std::int64_t turn : {-1, 4})
+    EXPECT_EQ(EntriesToRewind(TwoRuns().get(), turn, "note", "r").error().code,
+              ErrorCode::kInvalidArgument);
+  EXPECT_TRUE(EntriesToRewind(TwoRuns().get(), 3, "note", "r"));
+}
+
 TEST(ForModel, PutsTheResultsOfATurnIntoOneMessage) {
   const auto messages = ForModel({model::UserText("go"), Calls({"1", "2"}), ResultOf("1"),
                                   ResultOf("2"), model::UserText("and now")});

@@ -16,6 +16,7 @@
 #include "platform/run_state.h"
 #include "record/verify.h"
 #include "sandbox/local_sandbox.h"
+#include "sessions/rewind.h"
 #include "sessions/transcript.h"
 #include "storage/line_reader.h"
 #include "sys/file.h"
@@ -184,8 +185,10 @@ Result<std::vector<std::string>> Workspace::ReadSession(const std::string& sessi
   if (!transcript && transcript.error().code == ErrorCode::kNotFound)
     return Err(ErrorCode::kNotFound, "workspace '" + id() + "' has no session '" + session + "'");
   if (!transcript) return std::unexpected(transcript.error());
+  auto counting = sessions::EffectiveEntries(transcript->entries);
+  if (!counting) return std::unexpected(counting.error().With("session '" + session + "'"));
   std::vector<std::string> entries;
-  for (const json::Json& entry : transcript->entries) entries.push_back(json::Dump(entry));
+  for (const json::Json& entry : *counting) entries.push_back(json::Dump(entry));
   return entries;
 }
 
