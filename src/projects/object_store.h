@@ -5,12 +5,16 @@
 
 #include <cstdint>
 #include <functional>
-#include <set>
+#include <memory>
 #include <string>
-#include <vector>
+#include <string_view>
 
 #include "base/error.h"
 #include "sys/fd.h"
+
+namespace cofferdam::crypto {
+class Sha256Stream;
+}
 
 namespace cofferdam::projects {
 
@@ -18,17 +22,30 @@ namespace cofferdam::projects {
 using ObjectId = std::string;
 
 /// Several processes may use one directory. Thread-safe.
+///
+///   ASSIGN_OR_RETURN(const ObjectId id, store.Add(file.get(), max_bytes));
+///   RETURN_IF_ERROR(store.Sync());  // now it is there, for good
 class ObjectStore {
  public:
   /// `directory` is made by the caller, 0700.
-  explicit ObjectStore(sys::UniqueFd directory) : directory_(std::move(directory)) {}
+  explicit ObjectStore(sys::UniqueFd directory);
+  ObjectStore(ObjectStore&&) noexcept;
+  ObjectStore& operator=(ObjectStore&&) noexcept;
+  /// Drops what was added and not synced.
+  ~ObjectStore();
 
-  /// Takes in what `file` holds from its beginning on. The object is on disk, but its name may not
-  /// be synced yet: Sync. kTooLarge when there is more than `max_bytes`.
+  /// Takes in what `file` holds from its beginning on. There for others, and for Open, only after
+  /// Sync, which is much cheaper for many than for each. A file that changes meanwhile gives
+  /// something in between, whose id is right all the same. kTooLarge when there is more than
+  /// `max_bytes`.
   Result<ObjectId> Add(int file, std::uint64_t max_bytes);
   Result<ObjectId> AddBytes(std::string_view bytes);
-  /// Makes the names of all that was added durable.
+  /// Makes all that was added durable, contents before names. After an error none of it counts as
+  /// added.
   Status Sync();
+
+  /// How long a content is that is there, or was added. kNotFound.
+  Result<std::uint64_t> SizeOf(const ObjectId& id) const;
 
   /// kNotFound; kInvalidArgument for an id that is none.
   Result<sys::UniqueFd> Open(const ObjectId& id) const;
@@ -37,12 +54,20 @@ class ObjectStore {
   Status CopyTo(const ObjectId& id, int target) const;
 
   /// Removes every object that `is_used` does not know, and what a killed writer left; gives how
-  /// many bytes that were. Nobody may add at the same time.
+  /// many bytes that were. kBusy while somebody has added and not synced yet.
   Result<std::uint64_t> Collect(const std::function<bool(const ObjectId&)>& is_used);
 
  private:
+  struct Added;
+  using Fill = std::function<Status(int copy, crypto::Sha256Stream& hash)>;
+  Result<ObjectId> AddFilled(const Fill& fill);
+
   sys::UniqueFd directory_;
+  std::unique_ptr<Added> added_;
 };
+
+/// Whether it is 64 lower-case hex digits.
+bool IsObjectId(std::string_view text);
 
 /// Copies from one file to another, empty one: a reflink where it can be had, else the bytes, with
 /// holes left holes. Both from their beginning.
