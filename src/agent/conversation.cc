@@ -56,7 +56,7 @@ Result<std::vector<Turn>> TurnsOf(const std::vector<json::Json>& entries) {
     ASSIGN_OR_RETURN(std::string id, json::GetString(entry, "id"));
     if (message.role == model::Role::kAssistant) {
       ASSIGN_OR_RETURN(std::string run, json::GetString(entry, "run"));
-      turns.push_back({std::move(run), std::move(id)});
+      turns.push_back({std::move(run), std::move(id), !model::ToolCallsOf(message).empty()});
     } else if (!turns.empty() && !message.content.empty() && HoldsResults(message)) {
       turns.back().last_entry = std::move(id);
     }

@@ -41,6 +41,8 @@ struct Turn {
   std::string run;
   /// The id of the entry that ends it.
   std::string last_entry;
+  /// Whether it called tools; they may have changed files.
+  bool called_tools = false;
   bool operator==(const Turn&) const = default;
 };
 

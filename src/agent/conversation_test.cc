@@ -74,13 +74,13 @@ Entries TwoRuns() {
 
 TEST(TurnsOf, ATurnIsAnAnswerWithTheResultsOfItsCalls) {
   EXPECT_EQ(*TurnsOf(TwoRuns().get()),
-            (std::vector<Turn>{{"run-1", "4"}, {"run-1", "5"}, {"run-2", "8"}}));
+            (std::vector<Turn>{{"run-1", "4", true}, {"run-1", "5", false}, {"run-2", "8", true}}));
   EXPECT_TRUE(TurnsOf({})->empty());
 }
 
 TEST(TurnsOf, CountsOnlyWhatWasNotTakenBack) {
   EXPECT_EQ(TurnsOf(TwoRuns().Rewind(1).Add(Calls({"d"})).get()),
-            (std::vector<Turn>{{"run-1", "4"}, {"run-1", "11"}}));
+            (std::vector<Turn>{{"run-1", "4", true}, {"run-1", "11", true}}));
 }
 
 TEST(EntriesToRewind, KeepsATurnWithItsResultsAndTellsTheModel) {
