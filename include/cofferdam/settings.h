@@ -71,6 +71,12 @@ struct Settings {
   std::optional<std::int64_t> memory_high_mib = {};
   /// The share of a sandbox when processors are short; one that sets none has 100.
   std::optional<std::int64_t> cpu_weight = {};
+  /// The directory of the host that is /workspace instead of the workspace's own files: absolute,
+  /// without symbolic links in it, and not one of the places that are refused (docs/mounts.md).
+  std::optional<std::string> project = {};
+  /// How: "overlay" (what the agent changes stays apart), "copy" (the same above a copy), "direct"
+  /// or "read-only" (docs/projects.md).
+  std::optional<std::string> project_mode = {};
   /// "MAJ:MIN rbps=N wbps=N riops=N wiops=N": what a sandbox may read and write of a disk in a
   /// second. Added to those of the wider settings.
   std::vector<std::string> io_max = {};

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <iomanip>
 #include <iostream>
 
@@ -39,11 +40,19 @@ void Require(const Status& status) {
   if (!status) throw CLI::ValidationError(status.error().ToString());
 }
 
+/// A person names a directory as seen from where they are; nothing: the workspace's own files.
+void SetProject(Settings& settings, const std::string& directory) {
+  std::error_code error;
+  settings.project = directory.empty() ? "" : std::filesystem::canonical(directory, error).string();
+  if (error) throw CLI::ValidationError(directory + ": " + error.message());
+}
+
 void AddSettingFlag(CLI::App& command, Settings& settings, const platform::SettingKey& key) {
   const bool is_list = std::holds_alternative<platform::MountsKey>(key.value) ||
                        std::holds_alternative<platform::NamesKey>(key.value);
   const auto set = [&settings, &key](const std::string& value) {
     Settings one;
+    if (key.name == "project") return SetProject(settings, value);
     Require(SetSetting(one, std::string(key.name), value));
     // Lists add up; of the rest the last one wins.
     settings = Overlay(std::move(settings), one);

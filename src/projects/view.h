@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,5 +39,35 @@ struct ViewPaths {
   std::string work;    // a name in it: "work.overlay" or "work"
 };
 ViewPaths PathsOf(const std::string& view);
+
+/// What the host remembers of a view whose upper lies above layers: a row of the table `views` in
+/// the workspace's checkpoint database (checkpoints.h; docs/formats/checkpoints.md). "work" without
+/// layers, and projects that are only mounted (direct, read-only), have none.
+///
+///   CREATE TABLE views (
+///     view TEXT PRIMARY KEY, source TEXT NOT NULL, mode TEXT NOT NULL, layers TEXT NOT NULL,
+///     format INTEGER NOT NULL, created INTEGER NOT NULL, used INTEGER NOT NULL) STRICT
+struct ViewRecord {
+  std::string view;
+  /// The project's directory; empty for "work".
+  std::string source = {};
+  /// Of a project: kOverlay or kCopy. "work" has kOverlay.
+  ProjectMode mode = ProjectMode::kOverlay;
+  /// Ids of layers (layers.h), the uppermost first. On disk a JSON array.
+  std::vector<std::string> layers = {};
+  /// Of the upper; never kPlain.
+  UpperFormat format = UpperFormat::kTrusted;
+  std::int64_t created_millis = 0;
+  std::int64_t used_millis = 0;
+
+  bool operator==(const ViewRecord&) const = default;
+};
+
+/// Nothing when there is none; kCorrupt when it is not one.
+Result<std::optional<ViewRecord>> ReadView(storage::Database& database, const std::string& view);
+/// All, by their names.
+Result<std::vector<ViewRecord>> ListViews(storage::Database& database);
+/// Adds or replaces it.
+Status WriteView(storage::Database& database, const ViewRecord& record);
 
 }  // namespace cofferdam::projects

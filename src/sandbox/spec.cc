@@ -36,6 +36,11 @@ bool IsAtOrBelow(std::string_view path, std::string_view tree) {
   return path == tree || (path.starts_with(tree) && path[tree.size()] == '/');
 }
 
+bool IsShownOfHome(std::string_view path, std::string_view home) {
+  if (home.size() < 2 || path == home || !IsAtOrBelow(path, home)) return false;
+  return path[home.size() + 1] != '.';
+}
+
 bool IsCleanAbsolutePath(std::string_view path) {
   if (path.empty() || path[0] != '/' || path.size() > 200) return false;
   if (path.size() > 1 && path.back() == '/') return false;
@@ -144,12 +149,13 @@ Result<Mount> ParseMount(std::string_view text) {
   return mount;
 }
 
-Status CheckMountSource(const std::string& source, const std::string& forbidden_prefix) {
+Status CheckMountSource(const std::string& source, const std::string& forbidden_prefix,
+                        const std::string& own_home) {
   if (!IsCleanAbsolutePath(source)) return Refused(source, "not a plain absolute path");
   for (const std::string_view path : kRefusedExactly)
     if (source == path) return Refused(source, "a system directory");
   for (const std::string_view tree : kRefusedTrees)
-    if (IsAtOrBelow(source, tree))
+    if (IsAtOrBelow(source, tree) && !IsShownOfHome(source, own_home))
       return Refused(source, "it lies in a system directory or in users' homes");
   if (!forbidden_prefix.empty() &&
       (IsAtOrBelow(source, forbidden_prefix) || IsAtOrBelow(forbidden_prefix, source)))

@@ -81,8 +81,10 @@ Result<Mount> ParseMount(std::string_view text);
 
 /// Refuses sources that would hand the host to a sandbox: system directories, other users' homes,
 /// sockets of container engines, anything below `forbidden_prefix` (the state directory; may be
-/// empty). The source must exist and no part of it may be a symlink.
-Status CheckMountSource(const std::string& source, const std::string& forbidden_prefix);
+/// empty). The source must exist and no part of it may be a symlink. What lies in `own_home` (may
+/// be empty) is not refused for lying in users' homes, unless it is hidden there, as .ssh is.
+Status CheckMountSource(const std::string& source, const std::string& forbidden_prefix,
+                        const std::string& own_home = {});
 
 /// The pass-key with which tests leave a layer off, to show that the attack it stops would succeed.
 /// Defined in sandbox/testing/ and nowhere else.

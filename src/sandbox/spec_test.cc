@@ -60,6 +60,15 @@ TEST(CheckMountSource, RefusesSystemDirectoriesHomesAndSockets) {
     EXPECT_EQ(CheckMountSource(bad, "").error().code, ErrorCode::kMountRefused) << bad;
 }
 
+TEST(CheckMountSource, TakesWhatIsShownOfTheOwnHome) {
+  const auto check = [](const char* path) { return CheckMountSource(path, "", "/home/alice"); };
+  for (const char* bad : {"/home", "/home/alice", "/home/alicex/a", "/home/bob/a", "/root/a",
+                          "/home/alice/.ssh", "/home/alice/.config/x"})
+    EXPECT_EQ(check(bad).error().code, ErrorCode::kMountRefused) << bad;
+  EXPECT_EQ(check("/home/alice/no-such-project").error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(CheckMountSource("/etc/x", "", "/").error().code, ErrorCode::kMountRefused);
+}
+
 TEST(CheckMountSource, TakesADirectoryAndRefusesSymlinksAndTheStateItself) {
   const sys::TempDir temp;
   ASSERT_TRUE(sys::MakeDirectories(temp / "state/workspaces", 0700));
