@@ -3,8 +3,8 @@
 //
 // The new files are written beside the project's (in <project>/.cofferdam-apply-<id>, same file
 // system), the journal says what is to be exchanged for what and is synced, then every path is
-// exchanged by renameat2, then the journal says that it is done. What finds the journal without that
-// word exchanges everything back. Bytes on disk: docs/formats/apply-journal.md.
+// exchanged by renameat2, then the journal says that it is done. What finds the journal without
+// that word exchanges everything back. Bytes on disk: docs/formats/apply-journal.md.
 #pragma once
 
 #include <cstdint>
@@ -47,10 +47,10 @@ Result<ApplyPlan> PlanApply(const LayerView& upper, int project, const BaseIndex
                             const std::string& view, Checkpoints& checkpoints, const Merge& merge,
                             const std::stop_token& stop);
 
-/// Applies a plan without conflicts. `journal_directory` is the workspace's (trusted, no sandbox's).
-/// A path that has changed since the plan was made ends it with kConflict and everything is as it
-/// was. New files belong to the owner of the directory that they come into; changed ones keep
-/// owner and group; setuid bits are never set.
+/// Applies a plan without conflicts. `journal_directory` is the workspace's (trusted, no
+/// sandbox's). A path that has changed since the plan was made ends it with kConflict and
+/// everything is as it was. New files belong to the owner of the directory that they come into;
+/// changed ones keep owner and group; setuid bits are never set.
 Status Apply(const ApplyPlan& plan, const LayerView& upper, int project, int journal_directory);
 
 /// After a start: finishes, or takes back, an Apply that was killed. True when it had been done, so

@@ -83,7 +83,8 @@ struct Restored {
   std::vector<LeftOut> left_out = {};
 };
 
-/// Belongs to one thread; several may be open, also in several processes: each call is a transaction.
+/// Belongs to one thread; several may be open, also in several processes: each call is a
+/// transaction.
 class Checkpoints {
  public:
   static constexpr std::uint64_t kDefaultMaxFileBytes = std::uint64_t{256} << 20;

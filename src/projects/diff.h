@@ -1,5 +1,5 @@
-// A list of changes as text: what `git diff` would print. The text is made by git, in a sandbox that
-// holds copies of the two sides and nothing else: hostile bytes are nobody else's to parse.
+// A list of changes as text: what `git diff` would print. The text is made by git, in a sandbox
+// that holds copies of the two sides and nothing else: hostile bytes are nobody else's to parse.
 #pragma once
 
 #include <cstdint>

@@ -13,7 +13,8 @@ enum class NodeKind : std::uint8_t {
   kFile = 1,
   kDirectory = 2,
   kSymlink = 3,
-  /// In an overlay's upper or in one of its layers: what the layers below have of this name is gone.
+  /// In an overlay's upper or in one of its layers: what the layers below have of this name is
+  /// gone.
   kWhiteout = 4,
   /// A device, a fifo, a socket: never stored and never applied, always named.
   kOther = 5,

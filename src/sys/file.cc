@@ -165,6 +165,18 @@ Result<UniqueFd> OpenBeneath(int directory, const std::string& path, int flags, 
   }
 }
 
+Result<UniqueFd> OpenEntry(int directory, const std::string& name, int flags) {
+  open_how how{};
+  how.flags = static_cast<__u64>(flags | O_NOFOLLOW | O_CLOEXEC);
+  if ((flags & O_PATH) == 0) how.flags |= O_NONBLOCK | O_NOCTTY;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+  for (;;) {
+    const long fd = ::syscall(SYS_openat2, directory, name.c_str(), &how, sizeof(how));
+    if (fd >= 0) return UniqueFd(static_cast<int>(fd));
+    if (errno != EINTR && errno != EAGAIN) return ErrnoError(errno, Quoted("opening", name));
+  }
+}
+
 Result<UniqueFd> OpenNamed(const std::string& path, int flags, mode_t mode) {
   open_how how{};
   how.flags = static_cast<__u64>(flags | O_CLOEXEC);

@@ -24,6 +24,10 @@ enum class Links {
 Result<UniqueFd> OpenBeneath(int directory, const std::string& path, int flags, Links links,
                              mode_t mode = 0);
 
+/// Opens one name in a directory, which may be anybody's: no symlink is followed and no mount is
+/// entered (sys_errno says which: ELOOP, EXDEV). Does not block on a fifo. O_CLOEXEC is always set.
+Result<UniqueFd> OpenEntry(int directory, const std::string& name, int flags);
+
 /// openat(2) for paths that the caller trusts. O_CLOEXEC is always set.
 Result<UniqueFd> Open(const std::string& path, int flags, mode_t mode = 0);
 Result<UniqueFd> OpenAt(int directory, const std::string& path, int flags, mode_t mode = 0);

@@ -13,9 +13,8 @@ namespace cofferdam::sys {
 
 class TempDir {
  public:
-  TempDir() {
-    const char* base = ::getenv("TMPDIR");
-    path_ = std::string(base != nullptr ? base : "/tmp") + "/cofferdam-test-XXXXXX";
+  TempDir() : TempDir(::getenv("TMPDIR") != nullptr ? ::getenv("TMPDIR") : "/tmp") {}
+  explicit TempDir(const std::string& base) : path_(base + "/cofferdam-test-XXXXXX") {
     CHECK(::mkdtemp(path_.data()) != nullptr);
   }
   ~TempDir() { static_cast<void>(RemoveTree(AT_FDCWD, path_)); }
