@@ -20,6 +20,8 @@ constexpr std::chrono::seconds kMemoryInterval{5};
 Result<SandboxPlan> SandboxPlan::For(sandbox::SandboxSpec spec) {
   SandboxPlan plan{.spec = std::move(spec)};
   for (const sandbox::Mount& mount : plan.spec.mounts) {
+    // A shared mount is compared itself.
+    if (mount.shared != nullptr) continue;
     ASSIGN_OR_RETURN(const sys::UniqueFd source, sys::Open(mount.source, O_PATH | O_NOFOLLOW));
     ASSIGN_OR_RETURN(const struct stat info, sys::Stat(source.get()));
     plan.places.push_back({info.st_dev, info.st_ino});

@@ -71,6 +71,11 @@ const StepInfo& InfoFor(Step step) {
        "see that kernel.pty.max is not reached"},
       {Step::kMountSource, std::nullopt, "opening a mount source",
        "see that the directory still exists"},
+      {Step::kMountShared, std::nullopt, "entering the namespace of a shared mount",
+       "the launcher that made it has ended; it is made anew with the next run"},
+      {Step::kMountIdMap, std::nullopt, "showing a directory's files as the sandbox's own",
+       "the file system has to know idmapped mounts, as ext4, xfs and btrfs do: use project_mode "
+       "copy, or a directory that belongs to the workspace's uid"},
       {Step::kMountAttach, std::nullopt, "attaching a mount", "the destination must be below /mnt"},
       {Step::kClone, Layer::kUserNamespace, "cloning into new namespaces", kUserNamespaceRemedy},
       {Step::kIdMaps, Layer::kUserNamespace, "writing the uid and gid maps", kUserNamespaceRemedy},
@@ -136,6 +141,18 @@ NamespaceIds OwnNamespaces() {
 
 constexpr char kLauncher[] = "launcher";
 constexpr char kZygote[] = "zygote";
+constexpr char kMounter[] = "mounter";
+
+bool IsAboutAMount(Step step) {
+  return step == Step::kMountSource || step == Step::kMountShared || step == Step::kMountIdMap ||
+         step == Step::kMountAttach;
+}
+
+Error LaunchError(const LaunchReply& reply, const LaunchRequest& request) {
+  Error error = StepError(reply.failed_step, reply.error_number);
+  if (!IsAboutAMount(reply.failed_step) || reply.mount >= request.mount_count) return error;
+  return error.With("the mount at '" + std::string(request.mounts[reply.mount].target) + "'");
+}
 
 }  // namespace
 
@@ -147,6 +164,8 @@ Error StepError(Step step, int error_number) {
     error.message = "the sandbox layer '" + std::string(LayerName(*info.layer)) +
                     "' cannot be had: " + error.message;
   }
+  if (step == Step::kMountShared) error.code = ErrorCode::kSandboxLost;
+  if (step == Step::kMountIdMap) error.code = ErrorCode::kUnsupported;
   return error;
 }
 
@@ -282,7 +301,7 @@ Result<Launched> Launcher::AskZygote(Zygote zygote, const LaunchRequest& request
   ASSIGN_OR_RETURN(std::vector<sys::UniqueFd> fds,
                    ReceiveWhole(zygote.socket.get(), launched.reply, kZygote));
   if (launched.reply.failed_step != Step::kNone)
-    return std::unexpected(StepError(launched.reply.failed_step, launched.reply.error_number));
+    return std::unexpected(LaunchError(launched.reply, request));
   CHECK(fds.size() == 1);
   launched.pidfd = std::move(fds[0]);
   launched.channel = std::move(zygote.channel);
@@ -311,6 +330,25 @@ Result<Launched> Launcher::Launch(const LaunchRequest& request, std::span<const 
   }
   ASSIGN_OR_RETURN(Zygote zygote, MakeZygote(skip, limits, WhenGone::kStartAnother));
   return AskZygote(std::move(zygote), request, mounts, limits);
+}
+
+Result<Launcher::Overlay> Launcher::MountOverlay(const OverlayRequest& request,
+                                                 std::span<const int> fds) {
+  ASSIGN_OR_RETURN(sys::SocketPair socket, sys::NewSocketPair(SOCK_SEQPACKET));
+  LauncherRequest ask{};
+  ask.kind = RequestKind::kMountOverlay;
+  const int ends[] = {socket.second.get()};
+  RETURN_IF_ERROR(Ask(ask, ends, WhenGone::kStartAnother));
+  socket.second.Reset();
+  RETURN_IF_ERROR(Send(socket.first.get(), BytesOf(request), fds, kMounter));
+  Overlay overlay;
+  ASSIGN_OR_RETURN(std::vector<sys::UniqueFd> answer,
+                   ReceiveWhole(socket.first.get(), overlay.reply, kMounter));
+  if (overlay.reply.failed_step != OverlayStep::kNone) return overlay;
+  CHECK(answer.size() == 2);
+  overlay.mount_namespace = std::move(answer[0]);
+  overlay.root = std::move(answer[1]);
+  return overlay;
 }
 
 void Launcher::Recycle(Cgroup cgroup) {

@@ -49,6 +49,16 @@ class Launcher {
   Result<Launched> Launch(const LaunchRequest& request, std::span<const int> mounts,
                           const Limits& limits);
 
+  /// Makes an overlay; the descriptors are as OverlayRequest says. What comes back are a mount
+  /// namespace and its root, or with a failed step nothing. When the launcher has died, another is
+  /// started and asked once.
+  struct Overlay {
+    OverlayReply reply{};
+    sys::UniqueFd mount_namespace;
+    sys::UniqueFd root;
+  };
+  Result<Overlay> MountOverlay(const OverlayRequest& request, std::span<const int> fds);
+
   /// Takes the group of a sandbox that has ended, for another one.
   void Recycle(Cgroup cgroup);
 

@@ -12,6 +12,7 @@
 #include <map>
 
 #include "base/check.h"
+#include "sandbox/overlay.h"
 #include "sandbox/search_results.h"
 #include "sandbox/verify.h"
 #include "sys/file.h"
@@ -67,17 +68,18 @@ struct LaunchParts {
 };
 
 Result<sys::UniqueFd> OpenMount(const Mount& mount) {
-  if (mount.tree == nullptr) {
-    if (!mount.source.starts_with('/'))
-      return Err(ErrorCode::kInvalidArgument, "a mount's source is not an absolute path");
-    // Whoever may write above the source must not lead us elsewhere between its check and now.
-    ASSIGN_OR_RETURN(const sys::UniqueFd root, sys::Open("/", O_PATH | O_DIRECTORY));
-    return sys::OpenBeneath(root.get(), mount.source.substr(1), O_PATH | O_NOFOLLOW,
-                            sys::Links::kRefuse);
-  }
-  sys::UniqueFd fd(::fcntl(mount.tree->get(), F_DUPFD_CLOEXEC, 0));
+  const int open = mount.shared != nullptr ? mount.shared->mount_namespace()
+                   : mount.tree != nullptr ? mount.tree->get()
+                                           : -1;
+  if (open < 0) return OpenMountSource(mount.source);
+  sys::UniqueFd fd(::fcntl(open, F_DUPFD_CLOEXEC, 0));
   if (!fd.valid()) return ErrnoError(errno, "copying a mount's descriptor");
   return fd;
+}
+
+MountKind KindOf(const Mount& mount) {
+  if (mount.shared != nullptr) return MountKind::kShared;
+  return mount.tree != nullptr ? MountKind::kDetached : MountKind::kSource;
 }
 
 Status AddMount(const Mount& mount, LaunchParts& parts) {
@@ -85,14 +87,23 @@ Status AddMount(const Mount& mount, LaunchParts& parts) {
     return Err(ErrorCode::kTooLarge, "more than 16 mounts");
   if (mount.target.size() >= kMaxMountPath)
     return Err(ErrorCode::kInvalidArgument, "a mount's destination is too long");
+  const Ids identity = {parts.request.outer_uid, parts.request.outer_gid};
+  const Ids owner = mount.owner ? Ids{mount.owner->uid, mount.owner->gid} : identity;
+  if (owner != identity && ::geteuid() != 0)
+    return Err(ErrorCode::kUnsupported,
+               "'" + mount.source +
+                   "' belongs to somebody else, whose files only the superuser "
+                   "can show as the sandbox's own",
+               "run as its owner or as root");
   ASSIGN_OR_RETURN(sys::UniqueFd fd, OpenMount(mount));
-  ASSIGN_OR_RETURN(const struct stat info, sys::Stat(fd.get()));
+  ASSIGN_OR_RETURN(const struct stat info,
+                   sys::Stat(mount.shared != nullptr ? mount.shared->root() : fd.get()));
   MountRequest& request = parts.request.mounts[parts.request.mount_count++];
   std::strncpy(request.target, mount.target.c_str(), sizeof(request.target) - 1);
+  request.kind = KindOf(mount);
   request.read_only = mount.writable ? 0 : 1;
-  request.detached = mount.tree != nullptr ? 1 : 0;
-  request.device = info.st_dev;
-  request.inode = info.st_ino;
+  request.owner = owner;
+  request.place = {info.st_dev, info.st_ino};
   parts.Add(std::move(fd));
   return {};
 }
@@ -151,7 +162,10 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
   sandbox->pidfd_ = std::move(launched.pidfd);
   sandbox->pid_ = launched.reply.pid;
   times.launch = MicrosSince(clock);
-  for (Mount& mount : sandbox->spec_.mounts) mount.tree = nullptr;
+  for (Mount& mount : sandbox->spec_.mounts) {
+    mount.tree = nullptr;
+    mount.shared = nullptr;
+  }
 
   const auto received = sandbox->ReceiveStartReport(deadline);
   if (!received) return std::unexpected(sandbox->Failed(received.error()));

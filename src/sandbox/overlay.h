@@ -10,13 +10,11 @@
 #include <vector>
 
 #include "base/error.h"
+#include "sandbox/layers/launch.h"
 #include "sandbox/spec.h"
 #include "sys/fd.h"
 
 namespace cofferdam::sandbox {
-
-/// How many layers may lie below an upper.
-inline constexpr std::size_t kMaxOverlayLayers = 32;
 
 struct OverlayLayer {
   std::string source;  // absolute, on the host
@@ -36,8 +34,8 @@ struct OverlaySpec {
 };
 
 /// Whether a host can have them, and how: as the superuser attributes trusted.overlay.* with
-/// redirect_dir=on; as an ordinary user user.overlay.* without it, so that renaming a directory of a
-/// layer is EXDEV, which programs answer by copying.
+/// redirect_dir=on; as an ordinary user user.overlay.* without it, so that renaming a directory of
+/// a layer is EXDEV, which programs answer by copying.
 bool OverlaysAreTrusted();
 
 /// Owns the namespace and with it the mount. Immutable; safe to share. Sandboxes may outlive it.

@@ -149,6 +149,13 @@ Result<Mount> ParseMount(std::string_view text) {
   return mount;
 }
 
+Result<sys::UniqueFd> OpenMountSource(const std::string& source) {
+  if (!source.starts_with('/'))
+    return Err(ErrorCode::kInvalidArgument, "a mount's source is not an absolute path");
+  ASSIGN_OR_RETURN(const sys::UniqueFd root, sys::Open("/", O_PATH | O_DIRECTORY));
+  return sys::OpenBeneath(root.get(), source.substr(1), O_PATH | O_NOFOLLOW, sys::Links::kRefuse);
+}
+
 Status CheckMountSource(const std::string& source, const std::string& forbidden_prefix,
                         const std::string& own_home) {
   if (!IsCleanAbsolutePath(source)) return Refused(source, "not a plain absolute path");
@@ -160,10 +167,7 @@ Status CheckMountSource(const std::string& source, const std::string& forbidden_
   if (!forbidden_prefix.empty() &&
       (IsAtOrBelow(source, forbidden_prefix) || IsAtOrBelow(forbidden_prefix, source)))
     return Refused(source, "it would show the platform's own state");
-  const auto root = sys::Open("/", O_PATH | O_DIRECTORY);
-  if (!root) return std::unexpected(root.error());
-  const auto fd =
-      sys::OpenBeneath(root->get(), source.substr(1), O_PATH | O_NOFOLLOW, sys::Links::kRefuse);
+  const auto fd = OpenMountSource(source);
   if (!fd) return std::unexpected(fd.error().With("mount source '" + source + "'"));
   ASSIGN_OR_RETURN(const struct stat info, sys::Stat(fd->get()));
   if (!S_ISDIR(info.st_mode) && !S_ISREG(info.st_mode))

@@ -49,21 +49,29 @@ struct Limits {
   bool operator==(const Limits&) const = default;
 };
 
-struct Mount {
-  std::string source;  // absolute, on the host
-  std::string target;  // absolute, inside: /workspace, /home/agent or below /mnt
-  bool writable = false;
-  /// A mount that is attached nowhere, in place of `source`. The first sandbox made with it has it.
-  std::shared_ptr<const sys::UniqueFd> tree = nullptr;
-  bool operator==(const Mount&) const = default;
-};
-
 /// The host's uid and gid under which the tools of a sandbox run. What a sandbox is to write must
 /// belong to them, and the kernel counts for them what it counts for a user.
 struct HostIdentity {
   std::uint32_t uid;
   std::uint32_t gid;
   bool operator==(const HostIdentity&) const = default;
+};
+
+class SharedMount;
+
+struct Mount {
+  std::string source = {};  // absolute, on the host
+  std::string target = {};  // absolute, inside: /workspace, /home/agent or below /mnt
+  bool writable = false;
+  /// A mount that is attached nowhere, in place of `source`. The first sandbox made with it has it.
+  std::shared_ptr<const sys::UniqueFd> tree = nullptr;
+  /// A mount that any number of sandboxes have (overlay.h), in place of `source`.
+  std::shared_ptr<const SharedMount> shared = nullptr;
+  /// Who the files of `source` belong to on the disk. They appear as the sandbox's identity's, and
+  /// what it makes belongs to the owner; those of others appear as nobody's. kUnsupported when this
+  /// is not the identity and the file system has no idmapped mounts, or we are not the superuser.
+  std::optional<HostIdentity> owner = std::nullopt;
+  bool operator==(const Mount&) const = default;
 };
 
 /// That of sandboxes without one of their own: a fixed unprivileged pair when the host is root,
@@ -78,6 +86,10 @@ std::uint32_t PickToolId(std::string_view id_map);
 
 /// "SRC:DST" or "SRC:DST:rw" as given on a command line. Both absolute; DST below /mnt.
 Result<Mount> ParseMount(std::string_view text);
+
+/// An O_PATH descriptor of a mount's source, an absolute path in which no part may be a symlink:
+/// whoever may write above it must not lead us elsewhere between its check and now.
+Result<sys::UniqueFd> OpenMountSource(const std::string& source);
 
 /// Refuses sources that would hand the host to a sandbox: system directories, other users' homes,
 /// sockets of container engines, anything below `forbidden_prefix` (the state directory; may be

@@ -10,7 +10,7 @@
 
 namespace cofferdam::sys {
 
-inline constexpr std::size_t kMaxPassedFds = 24;
+inline constexpr std::size_t kMaxPassedFds = 40;
 
 struct SocketPair {
   UniqueFd first;

@@ -20,6 +20,7 @@
 #include "sys/file.h"
 #include "sys/message.h"
 #include "sys/process.h"
+#include "worker/overlay_mount.h"
 #include "worker/zygote.h"
 
 namespace cofferdam::worker {
@@ -96,6 +97,8 @@ class Launcher {
     if (request.kind == RequestKind::kMakeZygote && prepared &&
         fds.size() == 2 + request.cgroup_count)
       return MakeZygote(request, std::move(fds));
+    if (request.kind == RequestKind::kMountOverlay && prepared && fds.size() == 1)
+      return MakeMounter(std::move(fds[0]));
     return {Step::kRequest, EINVAL};
   }
 
@@ -135,16 +138,25 @@ class Launcher {
     RunZygote(std::move(parts));
   }
 
+  LauncherReply MakeMounter(sys::UniqueFd socket) {
+    auto child = sys::CloneProcess(0);
+    if (!child) return {Step::kZygote, child.error().sys_errno};
+    if (child->pid > 0) return {};
+    CloseAllBut({socket.get()});
+    MountOverlay(socket.get(), host_);
+    ::_exit(0);
+  }
+
   void CloseOthers(const ZygoteParts& parts) {
-    std::vector<int> keep = {STDIN_FILENO,
-                             STDOUT_FILENO,
-                             STDERR_FILENO,
-                             parts.socket.get(),
-                             parts.channel.get(),
-                             host_.proc.get(),
-                             host_.source_mounts.get(),
-                             host_.launcher.get()};
+    std::vector<int> keep = {parts.socket.get(), parts.channel.get(), host_.launcher.get()};
     for (const sys::UniqueFd& file : parts.cgroups) keep.push_back(file.get());
+    CloseAllBut(std::move(keep));
+  }
+
+  // Beside what every fork of ours needs.
+  void CloseAllBut(std::vector<int> keep) {
+    keep.insert(keep.end(), {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, host_.proc.get(),
+                             host_.source_mounts.get()});
     sys::CloseAllExcept(keep);
   }
 

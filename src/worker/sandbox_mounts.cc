@@ -12,11 +12,13 @@
 #include <utility>
 
 #include "base/check.h"
+#include "worker/source.h"
 
 namespace cofferdam::worker {
 namespace {
 
 using sandbox::LaunchRequest;
+using sandbox::MountKind;
 using sandbox::MountRequest;
 using sandbox::Step;
 
@@ -34,30 +36,60 @@ int Mount(const char* type, const char* target, unsigned long flags, const std::
   return ::mount(type, target, type, flags, options.c_str()) == 0 ? 0 : errno;
 }
 
-sys::UniqueFd OpenAnew(int proc, int host_fd) {
-  char path[4096];
-  const std::string link = "self/fd/" + std::to_string(host_fd);
-  const ssize_t length = ::readlinkat(proc, link.c_str(), path, sizeof(path) - 1);
-  if (length < 0) return {};
-  path[length] = '\0';
-  return sys::UniqueFd(
-      ::open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW));
-}
-
-int OpenSource(int proc, const MountRequest& request, int host_fd, sys::UniqueFd& tree) {
-  // What is attached nowhere is in no namespace, and needs no other way to it.
-  tree = request.detached != 0 ? sys::UniqueFd(::fcntl(host_fd, F_DUPFD_CLOEXEC, 0))
-                               : OpenAnew(proc, host_fd);
-  if (!tree.valid()) return errno;
-  struct stat info;
-  if (::fstat(tree.get(), &info) != 0) return errno;
-  if (info.st_dev != request.device || info.st_ino != request.inode) return ESTALE;
+int SetAttributes(int tree, const MountRequest& request) {
   mount_attr attributes{};
   attributes.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
   if (request.read_only != 0) attributes.attr_set |= MOUNT_ATTR_RDONLY;
-  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) != 0)
-    return errno;
-  return 0;
+  return ::mount_setattr(tree, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) == 0 ? 0 : errno;
+}
+
+// The root of the namespace that a descriptor of the host's is.
+int CloneShared(int mount_namespace, const MountRequest& request, sys::UniqueFd& tree) {
+  if (::setns(mount_namespace, CLONE_NEWNS) != 0) return errno;
+  tree = sys::UniqueFd(::open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  return tree.valid() ? CheckPlace(tree.get(), request.place) : errno;
+}
+
+int CloneSource(const sandbox::HostHandles& host, const MountRequest& request, int host_fd,
+                sys::UniqueFd& tree) {
+  if (::setns(host.source_mounts.get(), CLONE_NEWNS) != 0) return errno;
+  return OpenSource(host.proc.get(), host_fd, request.place, tree);
+}
+
+// What is attached nowhere is in no namespace, and needs no other way to it.
+int CopyDetached(const MountRequest& request, int host_fd, sys::UniqueFd& tree) {
+  tree = sys::UniqueFd(::fcntl(host_fd, F_DUPFD_CLOEXEC, 0));
+  return tree.valid() ? CheckPlace(tree.get(), request.place) : errno;
+}
+
+int MapOwner(int proc, const LaunchRequest& request, const MountRequest& mount, int tree) {
+  const sandbox::Ids identity = {request.outer_uid, request.outer_gid};
+  if (mount.owner == identity) return 0;
+  sys::UniqueFd id_map;
+  if (const int error_number = MakeIdMap(proc, mount.owner, identity, id_map)) return error_number;
+  return MapIds(tree, id_map.get());
+}
+
+Failure OpenTree(const sandbox::HostHandles& host, const LaunchRequest& request,
+                 const MountRequest& mount, int host_fd, sys::UniqueFd& tree) {
+  int error_number = 0;
+  switch (mount.kind) {
+    case MountKind::kSource:
+      error_number = CloneSource(host, mount, host_fd, tree);
+      break;
+    case MountKind::kDetached:
+      error_number = CopyDetached(mount, host_fd, tree);
+      break;
+    case MountKind::kShared:
+      if ((error_number = CloneShared(host_fd, mount, tree)) != 0)
+        return {Step::kMountShared, error_number};
+      break;
+  }
+  if (error_number == 0) error_number = SetAttributes(tree.get(), mount);
+  if (error_number != 0) return {Step::kMountSource, error_number};
+  if (mount.kind != MountKind::kSource) return {};
+  error_number = MapOwner(host.proc.get(), request, mount, tree.get());
+  return error_number == 0 ? Failure{} : Failure{Step::kMountIdMap, error_number};
 }
 
 int Attach(int tree, const std::string& target) {
@@ -79,26 +111,31 @@ int MakeReadOnly(const char* target) {
   return ::mount_setattr(AT_FDCWD, target, 0, &attributes, sizeof(attributes)) == 0 ? 0 : errno;
 }
 
+int AttachTree(MountRequest& mount, int tree, bool& has_extra) {
+  mount.target[sizeof(mount.target) - 1] = '\0';
+  const std::string target = mount.target;
+  if (target.starts_with("/mnt/")) {
+    if (!std::exchange(has_extra, true))
+      if (const int error_number =
+              Mount("tmpfs", kExtraMounts, kTmpFlags, "mode=0755,size=1m,nr_inodes=256"))
+        return error_number;
+    struct stat info;
+    if (::fstat(tree, &info) != 0) return errno;
+    if (const int error_number = MakeTarget(target, S_ISDIR(info.st_mode))) return error_number;
+  }
+  return Attach(tree, target);
+}
+
 // Below /mnt is a place for mount points that belong to this sandbox alone; the shared root takes
 // none.
-int AttachTrees(LaunchRequest& request, const std::vector<sys::UniqueFd>& trees) {
+Failure AttachTrees(LaunchRequest& request, const std::vector<sys::UniqueFd>& trees) {
   bool has_extra = false;
-  for (std::uint32_t i = 0; i < request.mount_count; ++i) {
-    MountRequest& mount = request.mounts[i];
-    mount.target[sizeof(mount.target) - 1] = '\0';
-    const std::string target = mount.target;
-    if (target.starts_with("/mnt/")) {
-      if (!std::exchange(has_extra, true))
-        if (const int error_number =
-                Mount("tmpfs", kExtraMounts, kTmpFlags, "mode=0755,size=1m,nr_inodes=256"))
-          return error_number;
-      struct stat info;
-      if (::fstat(trees[i].get(), &info) != 0) return errno;
-      if (const int error_number = MakeTarget(target, S_ISDIR(info.st_mode))) return error_number;
-    }
-    if (const int error_number = Attach(trees[i].get(), target)) return error_number;
-  }
-  return has_extra ? MakeReadOnly(kExtraMounts) : 0;
+  for (std::uint32_t i = 0; i < request.mount_count; ++i)
+    if (const int error_number = AttachTree(request.mounts[i], trees[i].get(), has_extra))
+      return {Step::kMountAttach, error_number, i};
+  if (!has_extra) return {};
+  const int error_number = MakeReadOnly(kExtraMounts);
+  return error_number == 0 ? Failure{} : Failure{Step::kMountAttach, error_number};
 }
 
 }  // namespace
@@ -152,14 +189,13 @@ Failure AttachSources(const sandbox::HostHandles& host, int own_mounts, LaunchRe
                       const std::vector<sys::UniqueFd>& sources,
                       std::vector<sys::UniqueFd>& trees) {
   trees.resize(request.mount_count);
-  if (::setns(host.source_mounts.get(), CLONE_NEWNS) != 0) return {Step::kMountSource, errno};
-  int error_number = 0;
-  for (std::uint32_t i = 0; i < request.mount_count && error_number == 0; ++i)
-    error_number = OpenSource(host.proc.get(), request.mounts[i], sources[i].get(), trees[i]);
+  Failure failure;
+  for (std::uint32_t i = 0; i < request.mount_count && failure.step == Step::kNone; ++i) {
+    failure = OpenTree(host, request, request.mounts[i], sources[i].get(), trees[i]);
+    failure.mount = i;
+  }
   CHECK(::setns(own_mounts, CLONE_NEWNS) == 0);
-  if (error_number != 0) return {Step::kMountSource, error_number};
-  error_number = AttachTrees(request, trees);
-  return error_number == 0 ? Failure{} : Failure{Step::kMountAttach, error_number};
+  return failure.step == Step::kNone ? AttachTrees(request, trees) : failure;
 }
 
 }  // namespace cofferdam::worker

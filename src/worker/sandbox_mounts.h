@@ -2,6 +2,7 @@
 // The sandbox's clone inherits them across a user namespace, so that the kernel locks them all.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "sandbox/layers/launch.h"
@@ -14,6 +15,7 @@ namespace cofferdam::worker {
 struct Failure {
   sandbox::Step step = sandbox::Step::kNone;
   int error_number = 0;
+  std::uint32_t mount = 0;  // which one, for a step that is about one
 };
 
 /// A new file system, of the usual size, for /tmp, /dev/shm and /run together, and one at /dev/pts.

@@ -98,6 +98,7 @@ class Zygote {
                                 : Failure{Step::kRequest, EINVAL};
     reply.failed_step = failure.step;
     reply.error_number = failure.error_number;
+    reply.mount = failure.mount;
     const int fds[] = {pidfd.get()};
     const std::span bytes(reinterpret_cast<const char*>(&reply), sizeof(reply));
     const auto passed = pidfd.valid() ? std::span(fds) : std::span<const int>();

@@ -20,6 +20,8 @@ namespace cofferdam::sandbox {
 inline constexpr std::size_t kMaxMounts = 16;
 inline constexpr std::size_t kMaxCgroups = 5;
 inline constexpr std::size_t kMaxMountPath = 256;
+/// How many layers may lie below the upper of an overlay.
+inline constexpr std::size_t kMaxOverlayLayers = 32;
 
 /// The ids that tools have inside, on every host.
 inline constexpr std::uint32_t kInnerUid = 1000;
@@ -44,6 +46,8 @@ enum class Step : std::uint32_t {
   kMountTmp,
   kMountPts,
   kMountSource,
+  kMountShared,
+  kMountIdMap,
   kMountAttach,
   kClone,
   kIdMaps,
@@ -59,19 +63,38 @@ enum class Step : std::uint32_t {
 };
 inline constexpr std::size_t kStepCount = static_cast<std::size_t>(Step::kParentDeath) + 1;
 
-/// One directory of the host that appears in the sandbox. The descriptor is an O_PATH one.
-struct MountRequest {
-  char target[kMaxMountPath];  // absolute, inside
-  std::uint32_t read_only;
-  // The descriptor is a mount that is attached nowhere, and to be attached itself.
-  std::uint32_t detached;
-  // What the descriptor showed to the host: the launcher opens the path anew in a mount namespace
-  // of its own and refuses anything else.
+/// What a descriptor showed to the host: whoever opens its path anew refuses anything else.
+struct Place {
   std::uint64_t device;
   std::uint64_t inode;
+  bool operator==(const Place&) const = default;
 };
 
-enum class RequestKind : std::uint32_t { kPrepare = 1, kMakeZygote = 2 };
+/// A uid and a gid of the host.
+struct Ids {
+  std::uint32_t uid;
+  std::uint32_t gid;
+  bool operator==(const Ids&) const = default;
+};
+
+enum class MountKind : std::uint32_t {
+  kSource,    // an O_PATH descriptor, to be opened anew in the mount namespace of sources
+  kDetached,  // a mount that is attached nowhere, and to be attached itself
+  kShared,    // a mount namespace, whose root is to be cloned
+};
+
+/// One file or directory that appears in the sandbox.
+struct MountRequest {
+  char target[kMaxMountPath];  // absolute, inside
+  MountKind kind;
+  std::uint32_t read_only;
+  // The owner of a kSource on the disk, whose files are to appear as the sandbox's own; the
+  // sandbox's ids: as they are.
+  Ids owner;
+  Place place;
+};
+
+enum class RequestKind : std::uint32_t { kPrepare = 1, kMakeZygote = 2, kMountOverlay = 3 };
 
 /// From the host to the launcher.
 struct LauncherRequest {
@@ -84,7 +107,7 @@ struct LauncherRequest {
   // Descriptors of kMakeZygote, in order: the zygote's end of its socket, the sandbox's end of its
   // channel, cgroup_count files to join by. Of kPrepare: for each of cgroup_count hierarchies the
   // parent of the host's directory and the directory, whose name is `cgroup_name`; the launcher
-  // removes it in the end.
+  // removes it in the end. Of kMountOverlay: the mounter's end of its socket.
   char cgroup_name[64];
 };
 static_assert(std::is_trivially_copyable_v<LauncherRequest>);
@@ -136,11 +159,54 @@ struct NamespaceIds {
 struct LaunchReply {
   Step failed_step;
   std::int32_t error_number;
-  std::int32_t pid;  // of the worker, as the launcher and the host see it
-  std::uint32_t padding;
+  std::int32_t pid;     // of the worker, as the launcher and the host see it
+  std::uint32_t mount;  // which one it was, for a step that is about one
   NamespaceIds namespaces;
 };
 static_assert(std::is_trivially_copyable_v<LaunchReply>);
+
+/// Where making an overlay went wrong.
+enum class OverlayStep : std::uint32_t {
+  kNone,
+  kRequest,
+  kNamespace,
+  kParent,      // opening the directory of the upper
+  kLayer,       // opening a layer
+  kIdMap,       // making an id map
+  kMapLayer,    // an idmapped mount of a layer
+  kAttach,      // attaching a layer or the parent
+  kAttributes,  // extended attributes on the upper's file system
+  kOverlay,     // the overlay itself
+  kRoot,        // making it the root of its namespace
+};
+
+struct OverlayLayerRequest {
+  Place place;
+  Ids owner;  // whose files are to appear as the identity's
+};
+
+/// From the host to a mounter, a copy of the launcher that makes one overlay and ends. The
+/// descriptors are O_PATH ones: the parent of the upper and the work directory, then each layer.
+struct OverlayRequest {
+  std::uint32_t layer_count;
+  std::uint32_t trusted;  // attributes: trusted.overlay.*, else user.overlay.*
+  Ids identity;
+  Place parent;
+  Place upper_place;
+  Place work_place;
+  char upper[64];  // names in the parent, of letters, digits, '.', '-' and '_'
+  char work[64];
+  OverlayLayerRequest layers[kMaxOverlayLayers];
+};
+static_assert(std::is_trivially_copyable_v<OverlayRequest>);
+
+/// A mounter's answer; when it worked, with a mount namespace whose root is the overlay, and an
+/// O_PATH descriptor of that root.
+struct OverlayReply {
+  OverlayStep failed_step;
+  std::int32_t error_number;
+  std::uint32_t layer;  // which one it was, for a step that is about one
+};
 
 /// Before the report, when system calls are audited: one byte with the filter's listener beside it,
 /// or with nothing where there is no filter.
