@@ -15,6 +15,7 @@
 #include "base/id.h"
 #include "json/fields.h"
 #include "json/json.h"
+#include "projects/tree_copy.h"
 #include "sandbox/disk_quota.h"
 #include "storage/atomic_file.h"
 #include "sys/flock.h"
@@ -192,6 +193,20 @@ Status Layers::TakeOver(const std::string& id, int parent, const std::string& na
   }
   RETURN_IF_ERROR(storage::SyncDirectory(folder.get()));
   return storage::SyncDirectory(parent);
+}
+
+Result<std::vector<LeftOut>> Layers::Copy(const Layer& layer, int parent, const std::string& name,
+                                          const std::stop_token& stop) const {
+  ASSIGN_OR_RETURN(const sys::UniqueFd source,
+                   sys::OpenBeneath(parent, name, O_PATH | O_DIRECTORY, sys::Links::kRefuse));
+  ASSIGN_OR_RETURN(const struct stat info, sys::Stat(source.get()));
+  ASSIGN_OR_RETURN(NewLayer made, NewLayer::Make(directory_.get(), layer));
+  ASSIGN_OR_RETURN(std::vector<LeftOut> left_out,
+                   CopyTree({source.get(), layer.format}, made.tree(),
+                            {.from = {info.st_uid, info.st_gid}, .to = layer.owner}, stop));
+  if (::syncfs(made.tree()) != 0) return ErrnoError(errno, "syncing a layer");
+  RETURN_IF_ERROR(made.Publish());
+  return left_out;
 }
 
 Result<Layer> Layers::Read(const std::string& id) const {

@@ -125,6 +125,24 @@ TEST_F(LayersTest, AnotherFileSystemIsRefusedAndNothingIsDone) {
   EXPECT_TRUE(sys::RemoveTree(AT_FDCWD, other));
 }
 
+TEST_F(LayersTest, ACopiedLayerHasTheFilesAndLeavesTheDirectoryAsItIs) {
+  const Layer layer = NewLayer();
+  CHECK(::mkfifo((temp_ / "files/work/fifo").c_str(), 0600) == 0);
+  const auto left_out = layers_.Copy(layer, files_.get(), "work");
+  ASSERT_TRUE(left_out) << left_out.error().message;
+  EXPECT_EQ(*left_out, (std::vector<LeftOut>{{"fifo", LeftOut::Why::kSpecial, 0}}));
+  EXPECT_EQ(Contents("layers/" + layer.id + "/tree/kept"), "as it was");
+  EXPECT_EQ(Contents("files/work/kept"), "as it was");
+}
+
+TEST_F(LayersTest, ACopyThatFailsLeavesNothing) {
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(layers_.Copy(NewLayer(), files_.get(), "work", stop.get_token()).error().code,
+            ErrorCode::kCancelled);
+  EXPECT_TRUE(Names("layers").empty());
+}
+
 TEST_F(LayersTest, WhatNobodyUsesIsCollected) {
   const Layer used = NewLayer();
   const Layer unused = NewLayer();
