@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -17,6 +19,8 @@
 #include "projects/changes.h"
 #include "projects/node.h"
 #include "projects/object_store.h"
+#include "projects/upper.h"
+#include "storage/file_lock.h"
 #include "storage/sqlite.h"
 #include "sys/file.h"
 
@@ -48,18 +52,6 @@ struct Checkpoint {
   std::int64_t epoch = 0;
 };
 
-/// One path of an upper, in a checkpoint.
-struct UpperChange {
-  std::string path;
-  /// Nothing: it is not in the upper any more.
-  std::optional<Node> node = {};
-  /// Of a file.
-  ObjectId object = {};
-  /// What the checkpoint before had; nothing when it had nothing.
-  std::optional<Node> node_before = {};
-  ObjectId object_before = {};
-};
-
 struct Taken {
   /// Nothing when the upper is as the last checkpoint has it; then none was made.
   std::optional<Checkpoint> checkpoint = {};
@@ -68,18 +60,10 @@ struct Taken {
   std::vector<LeftOut> left_out = {};
 };
 
-/// An upper directory, and how it is written.
-struct Upper {
-  int root = -1;  // a descriptor; borrowed
-  UpperFormat format = UpperFormat::kPlain;
-  /// To whom what is restored belongs.
-  sys::Owner owner = {};
-};
-
 struct Restored {
   Checkpoint checkpoint = {};  // the new one, which says what was restored
   std::uint64_t paths = 0;
-  /// What the wanted state had and nobody kept: left as it is now.
+  /// What the wanted state had and nobody kept, or the store has lost: left as it is now.
   std::vector<LeftOut> left_out = {};
 };
 
@@ -97,6 +81,9 @@ class Checkpoints {
 
   /// Stores what has changed in the upper since the view's last checkpoint: files are read whose
   /// stamp is another. Costs a look at each name in the upper, and the reading of what changed.
+  /// Waits for what another process does here. kBusy while a Restore of the view is unfinished.
+  /// After an error nothing was stored. Ownership, times of directories, hard links and extended
+  /// attributes of the agent's are not kept, nor setuid, setgid and sticky bits.
   Result<Taken> Take(const std::string& view, const Upper& upper, const CheckpointLabel& label,
                      const std::stop_token& stop = {});
 
@@ -105,7 +92,8 @@ class Checkpoints {
 
   /// Makes the upper what it was at a checkpoint, or empty for id 0, as a new checkpoint. The state
   /// until now must have been taken (Take with "before_rewind"), or it is lost. Killed in the
-  /// middle, it is in Unfinished, and calling Restore again with the same arguments finishes it.
+  /// middle, or failed, it is in Unfinished, and calling Restore again finishes it. kNotFound for
+  /// a checkpoint that is not the view's; kInvalidArgument for one from before an apply.
   Result<Restored> Restore(const std::string& view, std::int64_t id, const Upper& upper,
                            const CheckpointLabel& label);
 
@@ -124,7 +112,9 @@ class Checkpoints {
   Status BeginEpoch(const std::string& view, const CheckpointLabel& label);
 
   /// The first content that a path below had when the upper began to change it (apply needs it).
-  /// Keeps what is there already.
+  /// Keeps what is there already. `object` is empty for what is no file; kNotFound when it was not
+  /// added and synced, or was collected since: add it again. Many at once are much cheaper within
+  /// one database().Transaction().
   Status KeepBase(const std::string& view, const std::string& path, const ObjectId& object,
                   const Node& node);
   struct Base {
@@ -142,17 +132,30 @@ class Checkpoints {
   Result<std::uint64_t> Collect();
 
  private:
-  Checkpoints(storage::Database database, ObjectStore objects, const Clock& clock,
-              std::uint64_t max_file_bytes)
-      : database_(std::move(database)),
+  Checkpoints(sys::UniqueFd directory, storage::Database database, ObjectStore objects,
+              const Clock& clock, std::uint64_t max_file_bytes)
+      : directory_(std::move(directory)),
+        database_(std::move(database)),
         objects_(std::move(objects)),
         clock_(&clock),
         max_file_bytes_(max_file_bytes) {}
 
+  Result<storage::FileLock> Lock(const std::stop_token& stop) const;
+  Result<std::int64_t> EpochOf(const std::string& view);
+  Result<KeptTree> StateAt(const std::string& view, std::int64_t id);
+  Result<KeptTree*> Current(const std::string& view);
+  Status Save(Checkpoint& checkpoint, const std::vector<UpperChange>& changes);
+  Status SaveKept(const Checkpoint& checkpoint, const std::string& path, const KeptTree& before,
+                  Kept* after);
+
+  sys::UniqueFd directory_;
   storage::Database database_;
   ObjectStore objects_;
   const Clock* clock_;
   std::uint64_t max_file_bytes_;
+  /// What `current` holds, as long as no other connection writes.
+  std::map<std::string, KeptTree> current_;
+  std::int64_t data_version_ = 0;
 };
 
 }  // namespace cofferdam::projects

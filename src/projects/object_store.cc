@@ -15,10 +15,9 @@
 #include <set>
 #include <vector>
 
-#include "base/clock.h"
-#include "base/id.h"
 #include "crypto/hex.h"
 #include "crypto/sha256.h"
+#include "projects/temporary_name.h"
 #include "storage/atomic_file.h"
 #include "sys/file.h"
 #include "sys/flock.h"
@@ -168,48 +167,12 @@ Status CopyContent(int from, int to) {
 
 // ---- Adding
 
-/// A file without the name that it is to have; removed unless it gets it.
-class Temporary {
- public:
-  explicit Temporary(int directory)
-      : directory_(directory), name_(std::string(kTemporary) + NewId(SystemClock())) {}
-  Temporary(Temporary&& other) noexcept
-      : directory_(other.directory_), name_(std::exchange(other.name_, {})) {}
-  Temporary& operator=(Temporary&&) = delete;
-  ~Temporary() {
-    if (!name_.empty()) ::unlinkat(directory_, name_.c_str(), 0);
-  }
-
-  const std::string& name() const { return name_; }
-
-  Result<sys::UniqueFd> Create() const {
-    return sys::OpenAt(directory_, name_, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-  }
-
-  Status Sync() const {
-    ASSIGN_OR_RETURN(const sys::UniqueFd file,
-                     sys::OpenAt(directory_, name_, O_RDONLY | O_NOFOLLOW));
-    if (::fsync(file.get()) != 0) return ErrnoError(errno, "syncing a content");
-    return {};
-  }
-
-  Status Rename(const std::string& path) {
-    if (::renameat(directory_, name_.c_str(), directory_, path.c_str()) != 0)
-      return ErrnoError(errno, "naming a content");
-    name_.clear();
-    return {};
-  }
-
- private:
-  int directory_;
-  std::string name_;
-};
-
+/// What has been added and has no name yet.
 struct ObjectStore::Added {
   const int directory;
   std::mutex mutex = {};
   sys::UniqueFd lock = {};
-  std::map<ObjectId, Temporary> contents = {};
+  std::map<ObjectId, TemporaryName> contents = {};
   /// The directories whose names are to be synced. Also those of contents that were there: whoever
   /// named them may not have got that far.
   std::set<std::string> shards = {};
@@ -232,7 +195,9 @@ struct ObjectStore::Added {
   Status Name() {
     bool has_new_shard = false;
     for (auto& [id, temporary] : contents) {
-      RETURN_IF_ERROR(temporary.Sync());
+      ASSIGN_OR_RETURN(const sys::UniqueFd file,
+                       sys::OpenAt(directory, temporary.name(), O_RDONLY | O_NOFOLLOW));
+      if (::fsync(file.get()) != 0) return ErrnoError(errno, "syncing a content");
       if (::mkdirat(directory, ShardOf(id).c_str(), 0700) == 0)
         has_new_shard = true;
       else if (errno != EEXIST)
@@ -278,8 +243,10 @@ Result<ObjectId> ObjectStore::AddBytes(std::string_view bytes) {
 Result<ObjectId> ObjectStore::AddFilled(const Fill& fill) {
   const std::lock_guard lock(added_->mutex);
   RETURN_IF_ERROR(added_->Lock());
-  Temporary temporary(directory_.get());
-  ASSIGN_OR_RETURN(const sys::UniqueFd copy, temporary.Create());
+  TemporaryName temporary(directory_.get(), kTemporary);
+  ASSIGN_OR_RETURN(const sys::UniqueFd copy,
+                   sys::OpenAt(directory_.get(), temporary.name(),
+                               O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   crypto::Sha256Stream hash;
   RETURN_IF_ERROR(fill(copy.get(), hash));
   if (::fchmod(copy.get(), 0400) != 0) return ErrnoError(errno, "setting a content's permissions");
@@ -293,6 +260,11 @@ Result<ObjectId> ObjectStore::AddFilled(const Fill& fill) {
     added_->contents.emplace(id, std::move(temporary));
   }
   return id;
+}
+
+void ObjectStore::Discard() {
+  const std::lock_guard lock(added_->mutex);
+  added_->Drop();
 }
 
 Status ObjectStore::Sync() {

@@ -43,6 +43,8 @@ class ObjectStore {
   /// Makes all that was added durable, contents before names. After an error none of it counts as
   /// added.
   Status Sync();
+  /// Forgets what was added and not synced.
+  void Discard();
 
   /// How long a content is that is there, or was added. kNotFound.
   Result<std::uint64_t> SizeOf(const ObjectId& id) const;
