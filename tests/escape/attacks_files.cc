@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -169,6 +170,13 @@ Outcome MakeDevice(mode_t kind, dev_t device) {
 }
 Outcome MakeBlockDevice(Arguments) { return MakeDevice(S_IFBLK, makedev(7, 0)); }
 Outcome MakeMemoryDevice(Arguments) { return MakeDevice(S_IFCHR, makedev(1, 1)); }
+// To an overlay a file that was deleted; the one device that the kernel lets anybody make.
+Outcome MakeWhiteout(Arguments) { return MakeDevice(S_IFCHR, 0); }
+
+Outcome SetAttribute(Arguments arguments) {
+  const char* const value = arguments[2];
+  return Of(::setxattr(arguments[0], arguments[1], value, std::strlen(value), 0));
+}
 
 // "Shocker": a file by its number, past every directory. Without a real handle, inode 2 of ext4.
 Outcome OpenByHandle(Arguments arguments) {
@@ -222,6 +230,8 @@ constexpr Attack kAttacks[] = {
     {"raised_capabilities", RaisedCapabilities},
     {"make_block_device", MakeBlockDevice},
     {"make_memory_device", MakeMemoryDevice},
+    {"make_whiteout", MakeWhiteout},
+    {"set_attribute", SetAttribute, 3},
     {"open_by_handle", OpenByHandle, 1},
     {"name_to_handle", NameToHandle, 1},
 };

@@ -290,6 +290,23 @@ Result<std::unique_ptr<LocalSandbox>> EscapeTest::MakeFrom(const sandbox::Sandbo
   return LocalSandbox::Create(*launcher_, spec, Deadline::Never());
 }
 
+std::shared_ptr<const sandbox::SharedMount> EscapeTest::ShareOverlay() {
+  const auto tools = sandbox::ToolIdentity();
+  const sandbox::HostIdentity owner = {::geteuid(), ::getegid()};
+  for (const char* name : {"project", "changes", "changes/upper"})
+    if (::access((files_ / name).c_str(), F_OK) != 0) MakeDirectory(files_ / name);
+  CHECK(::chown((files_ / "changes/upper").c_str(), tools.uid, tools.gid) == 0);
+  auto shared = sandbox::MountOverlay(*launcher_, {.lowers = {{files_ / "project", owner}},
+                                                   .parent = files_ / "changes",
+                                                   .upper = "upper",
+                                                   .work = "work",
+                                                   .identity = tools});
+  EXPECT_TRUE(shared) << shared.error().ToString();
+  if (!shared) return nullptr;
+  spec_.mounts[0] = {.target = "/workspace", .writable = true, .shared = *shared};
+  return *shared;
+}
+
 EscapeTest::Attempt EscapeTest::Attack(LocalSandbox& sandbox, std::vector<std::string> arguments,
                                        const std::string& program) {
   arguments.insert(arguments.begin(), program);

@@ -13,6 +13,7 @@
 
 #include "outside.h"
 #include "sandbox/local_sandbox.h"
+#include "sandbox/overlay.h"
 #include "sandbox/testing/test_control.h"
 #include "sys/testing/temp_dir.h"
 
@@ -84,6 +85,9 @@ class EscapeTest : public testing::Test {
   std::unique_ptr<sandbox::LocalSandbox> Make(const std::vector<sandbox::Layer>& without = {});
   /// The sandbox of any spec, or why there is none.
   static Result<std::unique_ptr<sandbox::LocalSandbox>> MakeFrom(const sandbox::SandboxSpec& spec);
+  /// Makes /workspace of later sandboxes an overlay: below it "project" of the test's directory,
+  /// its changes in "changes/upper". Anew when there is one.
+  std::shared_ptr<const sandbox::SharedMount> ShareOverlay();
   /// The test's own directory, which no sandbox is shown as a whole.
   const sys::TempDir& files() const { return files_; }
 

@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -110,6 +111,39 @@ TEST_F(MountAttacks, InheritedMountsCannotBeTakenAwayByWhoeverJoins) {
     EXPECT_EQ(Joined(*sandbox, [&] { return Told(::umount2(target, MNT_DETACH)); }), "EINVAL");
     EXPECT_EQ(Joined(*sandbox, [&] { return Told(::umount2(target, 0)); }), "EINVAL");
   }
+}
+
+// A mount that other sandboxes have, too.
+TEST_F(MountAttacks, ASharedOverlayIsLockedForWhoeverJoins) {
+  ASSERT_NE(ShareOverlay(), nullptr);
+  spec_.mounts[0].writable = false;
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  for (const std::uint64_t attribute : {MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV}) {
+    const auto clear = [&] {
+      mount_attr attributes{};
+      attributes.attr_clr = attribute;
+      return Told(::mount_setattr(AT_FDCWD, "/workspace", 0, &attributes, sizeof(attributes)));
+    };
+    EXPECT_EQ(Joined(*sandbox, clear), "EPERM");
+  }
+  const auto reconfigure = [] {
+    return Told(::mount(nullptr, "/workspace", nullptr, MS_REMOUNT, nullptr));
+  };
+  EXPECT_EQ(Joined(*sandbox, reconfigure), "EPERM");
+  for (const int flags : {0, static_cast<int>(MNT_DETACH)})
+    EXPECT_EQ(Joined(*sandbox, [&] { return Told(::umount2("/workspace", flags)); }), "EINVAL");
+}
+
+TEST_F(MountAttacks, NothingOfAnOverlaysBookKeepingIsMadeByWhoeverJoins) {
+  ASSERT_NE(ShareOverlay(), nullptr);
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  EXPECT_EQ(
+      Joined(*sandbox,
+             [] { return Told(::setxattr("/workspace", "trusted.overlay.opaque", "y", 1, 0)); }),
+      "EPERM");
+  EXPECT_EQ(Joined(*sandbox, [] { return Told(::mknod("/workspace/gone", S_IFCHR, 0)); }), "EPERM");
 }
 
 // The sandbox's own /proc can be taken away; below it lies the one that made it possible.
