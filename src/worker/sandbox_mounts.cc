@@ -39,6 +39,8 @@ int Mount(const char* type, const char* target, unsigned long flags, const std::
 int SetAttributes(int tree, const MountRequest& request) {
   mount_attr attributes{};
   attributes.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+  // What the host mounts later below its source is not to come in.
+  attributes.propagation = MS_PRIVATE;
   if (request.read_only != 0) attributes.attr_set |= MOUNT_ATTR_RDONLY;
   return ::mount_setattr(tree, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) == 0 ? 0 : errno;
 }

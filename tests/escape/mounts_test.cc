@@ -180,6 +180,26 @@ TEST_F(MountAttacks, AMountInsideDoesNotReachTheHost) {
   EXPECT_EQ(DeviceOf(work), before);
 }
 
+// Nor does one that the host makes below a source, once a sandbox has that, reach the sandbox.
+TEST_F(MountAttacks, AMountOfTheHostsDoesNotReachASandbox) {
+  const std::string shown = files() / "shown";
+  const std::string below = shown + "/below";
+  ASSERT_EQ(::mkdir(shown.c_str(), 0755), 0);
+  ASSERT_EQ(::mount("none", shown.c_str(), "tmpfs", 0, nullptr), 0);
+  EXPECT_EQ(::mount(nullptr, shown.c_str(), nullptr, MS_SHARED, nullptr), 0);
+  EXPECT_EQ(::mkdir(below.c_str(), 0755), 0);
+  spec_.mounts.push_back({shown, "/mnt/shown", false});
+  const auto sandbox = Make();
+  ASSERT_NE(sandbox, nullptr);
+  EXPECT_EQ(::mount("none", below.c_str(), "tmpfs", 0, nullptr), 0);
+  const auto mounts =
+      sys::ReadFile("/proc/" + std::to_string(sandbox->worker_pid()) + "/mountinfo");
+  EXPECT_NE(mounts->find(" /mnt/shown "), std::string::npos);
+  EXPECT_EQ(mounts->find(" /mnt/shown/below "), std::string::npos);
+  EXPECT_EQ(::umount2(below.c_str(), MNT_DETACH), 0);
+  EXPECT_EQ(::umount2(shown.c_str(), MNT_DETACH), 0);
+}
+
 TEST_F(MountAttacks, ControlAMountReachesANamespaceThatSharesIt) {
   const std::string scratch = host().scratch_directory();
   const std::string seen = InChild([&]() -> std::string {
