@@ -242,11 +242,6 @@ Result<std::string> ReadMark(int directory, UpperFormat format, std::string_view
   return ErrnoError(errno, "reading an overlay's attribute");
 }
 
-bool IsName(std::string_view name) {
-  return !name.empty() && name.size() <= NAME_MAX && name != "." && name != ".." &&
-         name.find_first_of(std::string_view("/\0", 2)) == std::string_view::npos;
-}
-
 // What the kernel looks up below: a name, or a path of names that begins with a slash.
 bool IsRedirect(std::string_view redirect) {
   if (redirect.front() != '/') return IsName(redirect);
@@ -356,6 +351,11 @@ Result<std::vector<std::string>> SortedNames(int directory) {
   sorted.reserve(names.size());
   while (!names.done()) sorted.emplace_back(names.Next());
   return sorted;
+}
+
+bool IsName(std::string_view name) {
+  return !name.empty() && name.size() <= NAME_MAX && name != "." && name != ".." &&
+         name.find_first_of(std::string_view("/\0", 2)) == std::string_view::npos;
 }
 
 std::int64_t RealTimeNanos() {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -59,6 +60,10 @@ Result<std::vector<std::string>> SortedNames(int directory);
 
 /// ReadNode of a directory that is open already.
 Result<Node> ReadDirectory(int directory, const struct stat& info, UpperFormat format);
+
+/// Whether a directory can have something of that name: not empty, "." or "..", no slash, no NUL,
+/// at most 255 bytes.
+bool IsName(std::string_view name);
 
 /// The real-time clock.
 std::int64_t RealTimeNanos();
