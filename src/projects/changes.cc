@@ -120,7 +120,7 @@ class Comparison {
     for (const std::string& name : names) {
       if (stop_.stop_requested()) return Err(ErrorCode::kCancelled, "the comparison was cancelled");
       const std::string path = directory.empty() ? name : directory + "/" + name;
-      if (path.size() > kMaxPathBytes) {
+      if (path.size() > kMaxChangePathBytes) {
         LeaveOut(path, LeftOut::Why::kPathTooLong);
         continue;
       }

@@ -19,7 +19,7 @@ enum class ChangeKind : std::uint8_t { kAdded, kModified, kDeleted, kRenamed };
 std::string_view ChangeKindName(ChangeKind kind);
 
 /// A path that is longer is left out, and what is below it: no program could name it.
-inline constexpr std::size_t kMaxPathBytes = 4096;
+inline constexpr std::size_t kMaxChangePathBytes = 4096;
 
 /// One path. A directory appears when it is added or deleted, or its mode is changed; files, links
 /// and directories in it each for themselves. What becomes of another kind is a kModified one whose

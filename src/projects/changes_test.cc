@@ -256,8 +256,8 @@ TEST_F(ChangesTest, LeavesOutWhatNoPathCanName) {
   }
   const auto list = FindChanges({root.get(), UpperFormat::kPlain}, {}, kMaxFileBytes);
   ASSERT_TRUE(list) << list.error().ToString();
-  ASSERT_EQ(list->changes.size(), (kMaxPathBytes + 1) / 2);
-  EXPECT_LE(list->changes.back().path.size(), kMaxPathBytes);
+  ASSERT_EQ(list->changes.size(), (kMaxChangePathBytes + 1) / 2);
+  EXPECT_LE(list->changes.back().path.size(), kMaxChangePathBytes);
   ASSERT_EQ(list->left_out.size(), 1U);
   EXPECT_EQ(list->left_out[0].why, LeftOut::Why::kPathTooLong);
 }
