@@ -3,17 +3,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "programs.h"
 #include "sandbox/local_sandbox.h"
 #include "sys/testing/temp_dir.h"
 
@@ -21,47 +19,6 @@ namespace cofferdam::sandbox {
 namespace {
 
 using testing::HasSubstr;
-
-// A program, and its directory on the host where that is not one that every sandbox sees.
-struct Program {
-  std::string path;
-  std::optional<Mount> mount = std::nullopt;
-};
-
-std::optional<Program> FindInUsr(const std::string& name) {
-  std::error_code error;
-  const auto path = std::filesystem::canonical("/usr/bin/" + name, error);
-  if (error || !path.string().starts_with("/usr/")) return std::nullopt;
-  return Program{path};
-}
-
-// One whose configuration lies beside it: Debian's own packages keep theirs in the host's /etc,
-// which no sandbox sees.
-std::optional<Program> FindJava() {
-  std::error_code error;
-  for (const auto& home : std::filesystem::directory_iterator("/usr/lib/jvm", error)) {
-    const auto security =
-        std::filesystem::canonical(home.path() / "conf/security/java.security", error);
-    if (error || !security.string().starts_with("/usr/")) continue;
-    if (std::filesystem::exists(home.path() / "bin/javac", error))
-      return Program{home.path() / "bin/java"};
-  }
-  return std::nullopt;
-}
-
-// rustup keeps toolchains in its user's home.
-std::optional<Program> FindRustc() {
-  if (auto program = FindInUsr("rustc")) return program;
-  const char* home = std::getenv("HOME");
-  std::error_code error;
-  const std::filesystem::path root =
-      std::string(home != nullptr ? home : "") + "/.rustup/toolchains";
-  for (const auto& toolchain : std::filesystem::directory_iterator(root, error))
-    if (std::filesystem::exists(toolchain.path() / "bin/rustc", error))
-      return Program{"/mnt/rust/bin/rustc",
-                     Mount{std::filesystem::canonical(toolchain.path()), "/mnt/rust", false}};
-  return std::nullopt;
-}
 
 class Runtimes : public testing::TestWithParam<SeccompProfile> {
  protected:
@@ -302,7 +259,7 @@ func main() {
 }
 
 TEST_P(Runtimes, Rust) {
-  const auto rustc = FindRustc();
+  const auto rustc = FindOfRust("rustc");
   if (!rustc) GTEST_SKIP() << "there is no rustc in /usr or of rustup";
   WriteFile("main.rs", R"(
 use std::{fs, net, process::Command, thread};
