@@ -10,6 +10,7 @@
 
 #include <gmock/gmock.h>
 
+#include "sandbox/overlay.h"
 #include "sandbox/testing/test_control.h"
 #include "sys/process.h"
 #include "sys/testing/temp_dir.h"
@@ -200,6 +201,35 @@ TEST_F(KeptSandboxesTest, WhatHasEndedOrCannotBeFrozenIsNotKept) {
   EXPECT_EQ(kept.Keep({"alice", "s"}, plan, Make(plan), kLater).error().code,
             ErrorCode::kUnsupported);
   EXPECT_EQ(kept.size(), 0U);
+}
+
+TEST_F(KeptSandboxesTest, OneWithASharedMountIsForThatMountOnly) {
+  const std::string parent = files_ / "changes";
+  const sandbox::HostIdentity tools = sandbox::ToolIdentity();
+  for (const std::string& path : {parent, parent + "/upper"}) {
+    ASSERT_EQ(::mkdir(path.c_str(), 0755), 0);
+    ASSERT_EQ(::chown(path.c_str(), tools.uid, tools.gid), 0);
+  }
+  const auto planned = [&] {
+    const auto mount = sandbox::MountOverlay(*launcher_, {.lowers = {{files_ / "work", tools}},
+                                                          .parent = parent,
+                                                          .upper = "upper",
+                                                          .work = "work",
+                                                          .identity = tools});
+    EXPECT_TRUE(mount) << mount.error().ToString();
+    sandbox::SandboxSpec spec;
+    spec.id = "s";
+    spec.mounts = {{.target = "/workspace", .writable = true, .shared = *mount}};
+    return *SandboxPlan::For(spec);
+  };
+  KeptSandboxes kept({.most = 4});
+  const SandboxPlan plan = planned();
+  ASSERT_TRUE(kept.Keep({"alice", "s"}, plan, Make(plan), kLater));
+  const auto same = kept.Take({"alice", "s"}, plan, Deadline::Never());
+  ASSERT_NE(same, nullptr);
+  same->Kill();
+  ASSERT_TRUE(kept.Keep({"alice", "s"}, plan, Make(plan), kLater));
+  EXPECT_EQ(kept.Take({"alice", "s"}, planned(), Deadline::Never()), nullptr);
 }
 
 // It would keep the image mounted, and no later run could take it.

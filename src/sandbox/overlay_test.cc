@@ -250,6 +250,14 @@ TEST_F(OverlayTest, ChangesAreThereWhenItIsMountedAgain) {
   EXPECT_EQ(Say(*sandbox, "cat new/file made; ls"), "belowabove\nmade\nnew\n");
 }
 
+TEST_F(OverlayTest, TheWorkDirectoryIsEmptiedFirst) {
+  MakeDirectory("files/work", Me());
+  MakeDirectory("files/work/work", Me(), 0);
+  WriteFile("files/work/left", "by a mount that a power failure ended", Me());
+  ASSERT_NE(Mounted(), nullptr);
+  EXPECT_NE(::access((files_ / "files/work/left").c_str(), F_OK), 0);
+}
+
 TEST_F(OverlayTest, TheUppermostOfThirtyTwoLayersCountsAndMoreAreRefused) {
   spec_.lowers.clear();
   for (std::size_t i = 0; i < kMaxOverlayLayers; ++i) {
