@@ -29,12 +29,6 @@ class Adding {
   ObjectStore& objects_;
 };
 
-Status SyncFileSystem(int directory) {
-  ASSIGN_OR_RETURN(const sys::UniqueFd opened, sys::OpenAt(directory, ".", O_RDONLY | O_DIRECTORY));
-  if (::syncfs(opened.get()) != 0) return ErrnoError(errno, "syncing restored files");
-  return {};
-}
-
 /// The paths of an upper that may not be as they were known.
 std::set<std::string> TouchedBy(const Rewritten& rewritten, const UpperScan& scan) {
   std::set<std::string> touched;
@@ -170,7 +164,7 @@ Result<Restored> Checkpoints::Restore(const std::string& view, std::int64_t id, 
   ASSIGN_OR_RETURN(KeptTree* const known, Current(view));
   RETURN_IF_ERROR(SaveIntent(database_, {view, id, label}));
   ASSIGN_OR_RETURN(Rewritten rewritten, RewriteUpper(upper, std::move(wanted), *known, objects_));
-  RETURN_IF_ERROR(SyncFileSystem(upper.root));
+  RETURN_IF_ERROR(SyncRewritten(upper, rewritten));
 
   // What is there now is looked at once more: what was left alone is as the agent made it.
   KeptTree state = *known;

@@ -1,12 +1,12 @@
 #include "projects/restore.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <ranges>
 #include <string>
@@ -21,6 +21,7 @@ namespace cofferdam::projects {
 namespace {
 
 constexpr std::string_view kTemporary = ".cofferdam-";
+constexpr std::uint64_t kMaxSyncedEach = 256;
 constexpr std::int64_t kNanosInSecond = 1'000'000'000;
 
 std::string ParentOf(const std::string& path) {
@@ -29,19 +30,9 @@ std::string ParentOf(const std::string& path) {
 }
 std::string NameOf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
-/// Opens a directory below `root`, however long its path is.
-Result<sys::UniqueFd> OpenDirectoryBelow(int root, std::string path, int flags) {
-  sys::UniqueFd above;
-  while (path.size() >= PATH_MAX) {
-    const std::size_t cut = path.rfind('/', PATH_MAX - 1);
-    ASSIGN_OR_RETURN(sys::UniqueFd next,
-                     sys::OpenBeneath(above.valid() ? above.get() : root, path.substr(0, cut),
-                                      O_PATH | O_DIRECTORY, sys::Links::kRefuse));
-    above = std::move(next);
-    path.erase(0, cut + 1);
-  }
-  return sys::OpenBeneath(above.valid() ? above.get() : root, path.empty() ? "." : path,
-                          flags | O_DIRECTORY, sys::Links::kRefuse);
+Result<sys::UniqueFd> OpenDirectoryBelow(int root, const std::string& path, int flags) {
+  return sys::OpenBeneath(root, path.empty() ? "." : path, flags | O_DIRECTORY,
+                          sys::Links::kRefuse);
 }
 
 /// The times of a file that is to have this one: who looked at it last is nobody's.
@@ -128,6 +119,7 @@ class Rewriter {
 
   Result<Descend> Remove(const TreeEntry& entry) {
     RETURN_IF_ERROR(sys::RemoveTree(entry.parent, entry.name));
+    done_.directories.insert(ParentOf(entry.path));
     ++done_.paths;
     return Descend::kNo;
   }
@@ -166,7 +158,10 @@ class Rewriter {
     }
     if (!written) return std::unexpected(written.error().With(PathForPerson(path)));
     ++done_.paths;
-    return want.node.kind == NodeKind::kDirectory ? Status{} : Remember(path, want);
+    done_.directories.insert(parent_path_);
+    if (want.node.kind != NodeKind::kDirectory) return Remember(path, want);
+    done_.directories.insert(path);
+    return {};
   }
 
   static bool IsLost(const Error& error) {
@@ -262,11 +257,41 @@ class Rewriter {
   Rewritten done_;
 };
 
+Status SyncEach(const Upper& upper, const Rewritten& rewritten) {
+  const auto sync = [&](const std::string& path, int flags) -> Status {
+    ASSIGN_OR_RETURN(const sys::UniqueFd opened,
+                     sys::OpenBeneath(upper.root, path.empty() ? "." : path, O_RDONLY | flags,
+                                      sys::Links::kRefuse));
+    if (::fsync(opened.get()) != 0) return ErrnoError(errno, "syncing what was restored");
+    return {};
+  };
+  for (const auto& [path, kept] : rewritten.written)
+    if (kept.node.kind == NodeKind::kFile) RETURN_IF_ERROR(sync(path, O_NOFOLLOW));
+  for (const std::string& path : rewritten.directories) RETURN_IF_ERROR(sync(path, O_DIRECTORY));
+  return {};
+}
+
+Status SyncFileSystem(int directory) {
+  ASSIGN_OR_RETURN(const sys::UniqueFd opened, sys::OpenAt(directory, ".", O_RDONLY | O_DIRECTORY));
+  if (::syncfs(opened.get()) != 0) return ErrnoError(errno, "syncing what was restored");
+  return {};
+}
+
 }  // namespace
 
 Result<Rewritten> RewriteUpper(const Upper& upper, KeptTree wanted, const KeptTree& known,
                                const ObjectStore& objects) {
   return Rewriter(upper, std::move(wanted), known, objects).Run();
+}
+
+Status SyncRewritten(const Upper& upper, const Rewritten& rewritten) {
+  // The file system as a whole may have much to write for others, but many files are slow, too.
+  if (rewritten.paths <= kMaxSyncedEach) {
+    const Status synced = SyncEach(upper, rewritten);
+    // What the agent let nobody read can be synced only so.
+    if (synced || synced.error().code != ErrorCode::kPermissionDenied) return synced;
+  }
+  return SyncFileSystem(upper.root);
 }
 
 }  // namespace cofferdam::projects

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "projects/tree_walk.h"
 
@@ -13,6 +14,7 @@ namespace cofferdam::projects {
 namespace {
 
 constexpr std::string_view kNul("\0", 1);
+constexpr std::size_t kStride = sizeof(std::uint64_t);
 
 bool IsComponent(std::string_view name) {
   return !name.empty() && name.size() <= NAME_MAX && name != "." && name != "..";
@@ -110,7 +112,7 @@ class Scanner {
   }
 
   Result<std::optional<Kept>> LookAtDirectory(const TreeEntry& entry, const Stamp& stamp) {
-    if (entry.path.size() > kMaxPathBytes - NAME_MAX - 1) {
+    if (entry.path.size() > kMaxUpperPathBytes - NAME_MAX - 1) {
       why_ = LeftOut::Why::kTooLarge;
       return Kept{.stamp = stamp};
     }
@@ -185,7 +187,7 @@ bool IsKept(const Kept& kept) {
 }
 
 bool IsUpperPath(std::string_view path) {
-  if (path.size() > kMaxPathBytes || path.find(kNul) != std::string_view::npos) return false;
+  if (path.size() > kMaxUpperPathBytes || path.find(kNul) != std::string_view::npos) return false;
   for (;;) {
     const std::size_t slash = path.find('/');
     if (!IsComponent(path.substr(0, slash))) return false;
@@ -195,11 +197,14 @@ bool IsUpperPath(std::string_view path) {
 }
 
 bool TreeOrder::operator()(std::string_view a, std::string_view b) const {
-  const auto [in_a, in_b] = std::ranges::mismatch(a, b);
-  if (in_b == b.end()) return false;
-  if (in_a == a.end()) return true;
-  if (*in_a == '/' || *in_b == '/') return *in_a == '/';
-  return static_cast<unsigned char>(*in_a) < static_cast<unsigned char>(*in_b);
+  const std::size_t both = std::min(a.size(), b.size());
+  std::size_t i = 0;
+  // Most of two paths is the same.
+  while (i + kStride <= both && std::memcmp(a.data() + i, b.data() + i, kStride) == 0) i += kStride;
+  while (i < both && a[i] == b[i]) ++i;
+  if (i == both) return a.size() < b.size();
+  if (a[i] == '/' || b[i] == '/') return a[i] == '/';
+  return static_cast<unsigned char>(a[i]) < static_cast<unsigned char>(b[i]);
 }
 
 Result<UpperScan> ScanUpper(const Upper& upper, const KeptTree& known, ObjectStore& objects,

@@ -2,6 +2,8 @@
 // is read only when its stamp is another.
 #pragma once
 
+#include <limits.h>
+
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -57,11 +59,11 @@ bool IsSame(const Kept& a, const Kept& b);
 bool IsKept(const Kept& kept);
 
 /// Whether a path can be one of an upper: relative, without empty names, "." and "..", and not
-/// longer than kMaxPathBytes.
+/// longer than kMaxUpperPathBytes.
 bool IsUpperPath(std::string_view path);
 
-/// What lies deeper counts as too large.
-inline constexpr std::size_t kMaxPathBytes = std::size_t{64} << 10;
+/// What lies deeper than a path can be long counts as too large.
+inline constexpr std::size_t kMaxUpperPathBytes = PATH_MAX - 1;
 
 /// A directory before what is in it, then by the bytes of the names: as WalkTree goes.
 struct TreeOrder {

@@ -60,7 +60,7 @@ inline std::string Portrait(const std::string& path, UpperFormat format) {
 inline Picture PictureOf(const std::string& root, UpperFormat format = UpperFormat::kPlain) {
   Picture picture;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(root))
-    picture[std::filesystem::relative(entry.path(), root)] = Portrait(entry.path(), format);
+    picture[entry.path().lexically_relative(root)] = Portrait(entry.path(), format);
   return picture;
 }
 
