@@ -191,11 +191,14 @@ TEST_F(CheckpointsTest, TakesNoSetuidBits) {
 }
 
 TEST_F(CheckpointsTest, StoresOfAChangingFileWhatItHashed) {
-  Put(ground_ / "log", "");
+  // So long that it takes time to read.
+  Put(ground_ / "log", std::string(900'000, 'x'));
   std::jthread writer([&](const std::stop_token& stop) {
+    const sys::UniqueFd log = *sys::Open(ground_ / "log", O_RDWR);
     for (int i = 0; !stop.stop_requested(); ++i) {
-      std::ofstream file(ground_ / "log", i % 100 == 0 ? std::ios::trunc : std::ios::app);
-      file << std::string(1000, static_cast<char>('a' + i % 26));
+      const std::string part(1000, static_cast<char>('a' + i % 26));
+      EXPECT_EQ(::pwrite(log.get(), part.data(), part.size(), i % 900 * 1000), 1000);
+      EXPECT_EQ(::ftruncate(log.get(), 900'000 + i % 100 * 1000), 0);
     }
   });
   for (int i = 0; i < 50; ++i) {

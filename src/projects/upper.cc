@@ -33,11 +33,6 @@ UpperChange ChangeOf(const std::string& path, const Kept* before, const Kept* af
   return change;
 }
 
-bool IsUnchanged(const struct stat& a, const struct stat& b) {
-  return a.st_size == b.st_size && a.st_mode == b.st_mode && a.st_ctim.tv_sec == b.st_ctim.tv_sec &&
-         a.st_ctim.tv_nsec == b.st_ctim.tv_nsec;
-}
-
 /// One comparison. `known_` and the walk have the same order, so that both are gone through once.
 class Scanner {
  public:
@@ -160,10 +155,9 @@ class Scanner {
     }
     if (!object) return std::unexpected(std::move(object).error());
     kept.object = std::move(*object);
-    // Whatever happened to the file meanwhile, the size is that of the bytes that were stored.
+    // Whatever happens to the file meanwhile: the size is that of the bytes that were stored, and
+    // the stamp, which is from before, does not fit any more.
     ASSIGN_OR_RETURN(kept.node.size, objects_.SizeOf(kept.object));
-    ASSIGN_OR_RETURN(const struct stat after, sys::Stat(file->get()));
-    if (!IsUnchanged(entry.info, after)) kept.stamp = {};
     return kept;
   }
 
