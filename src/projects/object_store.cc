@@ -28,6 +28,7 @@ namespace {
 constexpr std::size_t kDigits = 64;
 constexpr std::size_t kShardDigits = 2;
 constexpr std::size_t kBlock = std::size_t{256} << 10;
+constexpr std::size_t kMaxSyncedEach = 256;
 constexpr std::string_view kTemporary = ".tmp-";
 
 bool IsHex(std::string_view text) {
@@ -192,27 +193,46 @@ struct ObjectStore::Added {
     return {};
   }
 
-  Status Name() {
-    bool has_new_shard = false;
-    for (auto& [id, temporary] : contents) {
-      ASSIGN_OR_RETURN(const sys::UniqueFd file,
-                       sys::OpenAt(directory, temporary.name(), O_RDONLY | O_NOFOLLOW));
-      if (::fsync(file.get()) != 0) return ErrnoError(errno, "syncing a content");
-      if (::mkdirat(directory, ShardOf(id).c_str(), 0700) == 0)
-        has_new_shard = true;
-      else if (errno != EEXIST)
-        return ErrnoError(errno, "making a directory for contents");
-    }
-    for (auto& [id, temporary] : contents) {
-      RETURN_IF_ERROR(temporary.Rename(PathOf(id)));
-      shards.insert(ShardOf(id));
-    }
+  Status Sync() {
+    // A file system as a whole may have much to write for others, but many files are slow, too.
+    const bool is_all_at_once = contents.size() > kMaxSyncedEach;
+    RETURN_IF_ERROR(is_all_at_once ? SyncFileSystem() : SyncContents());
+    ASSIGN_OR_RETURN(const bool has_new_shard, Name());
+    if (is_all_at_once) return SyncFileSystem();
     for (const std::string& shard : shards) {
       ASSIGN_OR_RETURN(const sys::UniqueFd opened,
                        sys::OpenAt(directory, shard, O_PATH | O_DIRECTORY | O_NOFOLLOW));
       RETURN_IF_ERROR(storage::SyncDirectory(opened.get()));
     }
     return has_new_shard ? storage::SyncDirectory(directory) : Status{};
+  }
+
+  Status SyncFileSystem() const {
+    if (::syncfs(lock.get()) != 0) return ErrnoError(errno, "syncing contents");
+    return {};
+  }
+
+  Status SyncContents() const {
+    for (const auto& [id, temporary] : contents) {
+      ASSIGN_OR_RETURN(const sys::UniqueFd file,
+                       sys::OpenAt(directory, temporary.name(), O_RDONLY | O_NOFOLLOW));
+      if (::fsync(file.get()) != 0) return ErrnoError(errno, "syncing a content");
+    }
+    return {};
+  }
+
+  /// True when that took a new directory.
+  Result<bool> Name() {
+    bool has_new_shard = false;
+    for (auto& [id, temporary] : contents) {
+      if (::mkdirat(directory, ShardOf(id).c_str(), 0700) == 0)
+        has_new_shard = true;
+      else if (errno != EEXIST)
+        return ErrnoError(errno, "making a directory for contents");
+      RETURN_IF_ERROR(temporary.Rename(PathOf(id)));
+      shards.insert(ShardOf(id));
+    }
+    return has_new_shard;
   }
 };
 
@@ -269,7 +289,7 @@ void ObjectStore::Discard() {
 
 Status ObjectStore::Sync() {
   const std::lock_guard lock(added_->mutex);
-  Status synced = added_->Name();
+  Status synced = added_->Sync();
   added_->Drop();
   return synced;
 }

@@ -204,6 +204,13 @@ TEST_F(ObjectStoreTest, AddsFromSeveralThreads) {
   for (int i = 0; i < 50; i += 2) EXPECT_EQ(Content(IdOf(std::to_string(i))), std::to_string(i));
 }
 
+TEST_F(ObjectStoreTest, SyncsManyAtOnce) {
+  for (int i = 0; i < 300; ++i) ASSERT_TRUE(store_.AddBytes(std::to_string(i)));
+  ASSERT_TRUE(store_.Sync());
+  EXPECT_EQ(Files().size(), 300U);
+  EXPECT_EQ(Content(IdOf("299")), "299");
+}
+
 TEST_F(ObjectStoreTest, LeavesNothingOfWhatDoesNotFitOnTheDisk) {
   const sys::UniqueFd file = NewFile("big", std::string(100'000, 'x'));
   EXPECT_TRUE(storage::InChildWithFileSizeLimit(
