@@ -549,6 +549,12 @@ Status Cgroup::Thaw() {
                       root_->is_v2() ? "0" : "THAWED");
 }
 
+Result<bool> Cgroup::IsFrozen() const {
+  ASSIGN_OR_RETURN(const std::string state,
+                   ReadControl("freezer", root_->is_v2() ? "cgroup.events" : "freezer.state"));
+  return root_->is_v2() ? NumberAfter(state, "frozen") == 1 : Trimmed(state) == "FROZEN";
+}
+
 Status Cgroup::Recycle(Deadline deadline) {
   // A new group of version 2 costs little, and the peak of an old one stays.
   if (root_->is_v2()) return Reason("groups of version 2 are made anew");

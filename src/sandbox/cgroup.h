@@ -70,6 +70,9 @@ class Cgroup {
 
   Status Freeze();
   Status Thaw();
+  /// Whether every process has come to a halt; a process in a system call that cannot be
+  /// interrupted does so after it.
+  Result<bool> IsFrozen() const;
 
   /// Makes it as good as new for another sandbox: no process, no page charged, nothing counted.
   /// Waits up to the deadline for ended processes. kUnsupported where the kernel cannot.

@@ -1,6 +1,7 @@
 #include "sandbox/local_sandbox.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -218,7 +219,7 @@ void LocalSandbox::Kill() {
   if (cgroup_) static_cast<void>(cgroup_->Kill());
   // In this order: a frozen process takes the signal only when it is thawed, and thawed first it
   // would run.
-  if (frozen_ && cgroup_) static_cast<void>(cgroup_->Thaw());
+  if (freezes_ > 0 && cgroup_) static_cast<void>(cgroup_->Thaw());
   // When PID 1 has ended, the kernel has ended everything in its namespace.
   static_cast<void>(sys::WaitForEnd(pidfd_.get(), Deadline::After(kEndTimeout)));
   if (!cgroup_) return;
@@ -246,8 +247,8 @@ Status LocalSandbox::Freeze() {
   if (ended_) return Err(ErrorCode::kSandboxLost, "the sandbox has ended");
   if (!cgroup_)
     return Err(ErrorCode::kUnsupported, "without a control group a sandbox cannot be frozen");
-  RETURN_IF_ERROR(cgroup_->Freeze());
-  frozen_ = true;
+  if (freezes_ == 0) RETURN_IF_ERROR(cgroup_->Freeze());
+  ++freezes_;
   return {};
 }
 
@@ -256,9 +257,26 @@ Status LocalSandbox::Thaw() {
   if (!cgroup_)
     return Err(ErrorCode::kUnsupported, "without a control group a sandbox cannot be frozen");
   if (ended_) return Err(ErrorCode::kSandboxLost, "the sandbox has ended");
-  RETURN_IF_ERROR(cgroup_->Thaw());
-  frozen_ = false;
+  if (freezes_ == 1) RETURN_IF_ERROR(cgroup_->Thaw());
+  freezes_ = std::max(freezes_ - 1, 0);
   return {};
+}
+
+Status LocalSandbox::AwaitHalt(Deadline deadline) {
+  for (;;) {
+    {
+      const std::lock_guard lock(end_);
+      if (ended_) return Err(ErrorCode::kSandboxLost, "the sandbox has ended");
+      if (!cgroup_)
+        return Err(ErrorCode::kUnsupported, "without a control group nothing is frozen");
+      ASSIGN_OR_RETURN(const bool frozen, cgroup_->IsFrozen());
+      if (frozen) return {};
+    }
+    if (deadline.Expired())
+      return Err(ErrorCode::kTimeout, "a process of the sandbox does not come to a halt");
+    // The kernel tells nobody when it is done.
+    ::poll(nullptr, 0, 1);
+  }
 }
 
 // ---- The channel

@@ -78,9 +78,13 @@ class LocalSandbox final : public Sandbox {
   /// What it has used so far, or had when it ended; nothing without a control group.
   std::optional<CgroupUsage> Usage();
 
-  /// Stops and resumes every process of the sandbox. kUnsupported without a control group.
+  /// Stops and resumes every process of the sandbox. Several may hold it still at a time: it goes
+  /// on when each Freeze has had its Thaw. kUnsupported without a control group.
   Status Freeze();
   Status Thaw();
+  /// Waits until a frozen sandbox has come to a halt; kTimeout when a process of it is still in a
+  /// system call that cannot be interrupted.
+  Status AwaitHalt(Deadline deadline);
 
  private:
   LocalSandbox(Launcher& launcher, SandboxSpec spec, ControlChannel channel)
@@ -113,7 +117,7 @@ class LocalSandbox final : public Sandbox {
   std::mutex end_;  // guards the end of the processes, and what follows
   std::optional<CgroupUsage> final_usage_;
   bool ended_ = false;
-  bool frozen_ = false;
+  int freezes_ = 0;  // without a Thaw
   std::optional<Error> why_;
 };
 

@@ -304,6 +304,20 @@ TEST_F(LocalSandboxTest, IsFrozenAndThawedAndEndsWhileFrozen) {
   EXPECT_NE(::kill(pid, 0), 0);
 }
 
+TEST_F(LocalSandboxTest, StaysFrozenAsLongAsSomebodyHoldsIt) {
+  if (!launcher_->cgroups()) GTEST_SKIP() << launcher_->cgroups().error().message;
+  const auto sandbox = Make();
+  ASSERT_TRUE(sandbox->Freeze());
+  ASSERT_TRUE(sandbox->Freeze());
+  const Status halted = sandbox->AwaitHalt(Deadline::After(std::chrono::seconds(10)));
+  ASSERT_TRUE(halted) << halted.error().ToString();
+  ASSERT_TRUE(sandbox->Thaw());
+  EXPECT_TRUE(sandbox->AwaitHalt(Deadline::After({}))) << "one still holds it";
+  ASSERT_TRUE(sandbox->Thaw());
+  EXPECT_EQ(sandbox->AwaitHalt(Deadline::After({})).error().code, ErrorCode::kTimeout);
+  EXPECT_EQ(Shell(*sandbox, "echo awake").out, "awake\n");
+}
+
 TEST_F(LocalSandboxTest, MountsWhatWasAskedForBelowMnt) {
   ASSERT_TRUE(sys::MakeDirectories(files_ / "data", 0755));
   ASSERT_EQ(::chmod((files_ / "data").c_str(), 0755), 0);
