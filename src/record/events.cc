@@ -41,6 +41,19 @@ Json ToJson(const DiskLimit& disk) {
   return {{"mechanism", disk.mechanism}, {"bytes", disk.bytes}};
 }
 
+void PutPath(Json& data, std::string_view path) {
+  data["path"] = ToValidUtf8(path);
+  if (IsValidUtf8(path)) return;
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(path.data());
+  data["path_hex"] = crypto::HexEncode(std::span(bytes, path.size()));
+}
+
+Json ToJson(const LeftOut& left_out) {
+  Json data = {{"why", left_out.why}, {"size", left_out.size}};
+  PutPath(data, left_out.path);
+  return data;
+}
+
 }  // namespace
 
 NewEvent RunStarted(std::string_view model, std::string_view message) {
@@ -127,13 +140,36 @@ NewEvent ToolEnded(const ToolOutcome& outcome, std::string_view result) {
 }
 
 NewEvent FileChanged(std::string_view path, const std::optional<FileState>& before,
-                     const std::optional<FileState>& after) {
-  Json data = {{"path", ToValidUtf8(path)}, {"before", ToJson(before)}, {"after", ToJson(after)}};
-  if (!IsValidUtf8(path)) {
-    const auto* bytes = reinterpret_cast<const std::uint8_t*>(path.data());
-    data["path_hex"] = crypto::HexEncode(std::span(bytes, path.size()));
-  }
+                     const std::optional<FileState>& after, std::string_view kind) {
+  Json data = {{"before", ToJson(before)}, {"after", ToJson(after)}};
+  PutPath(data, path);
+  if (!kind.empty()) data["kind"] = kind;
   return Make(kFileChanged, std::move(data));
+}
+
+NewEvent ViewOpened(std::string_view view, std::string_view project, std::string_view mode,
+                    bool checkpoints) {
+  Json data = {
+      {"view", view}, {"project", nullptr}, {"mode", nullptr}, {"checkpoints", checkpoints}};
+  if (!project.empty()) {
+    data["project"] = ToValidUtf8(project);
+    data["mode"] = mode;
+  }
+  return Make(kViewOpened, std::move(data));
+}
+
+NewEvent CheckpointTaken(const Checkpoint& checkpoint) {
+  Json left_out = Json::array();
+  for (const LeftOut& one : checkpoint.left_out) left_out.push_back(ToJson(one));
+  return Make(kCheckpointTaken, {{"checkpoint", checkpoint.id},
+                                 {"view", checkpoint.view},
+                                 {"reason", checkpoint.reason},
+                                 {"turn", checkpoint.turn},
+                                 {"changed", checkpoint.changed},
+                                 {"not_listed", checkpoint.not_listed},
+                                 {"left_out", std::move(left_out)},
+                                 {"left_out_count", checkpoint.left_out_count},
+                                 {"frozen", checkpoint.frozen}});
 }
 
 NewEvent ErrorHappened(std::string_view code, std::string_view message) {

@@ -29,7 +29,9 @@ inline constexpr std::string_view kSandboxEnded = "sandbox.ended";
 inline constexpr std::string_view kModelCalled = "model.called";
 inline constexpr std::string_view kToolStarted = "tool.started";
 inline constexpr std::string_view kToolEnded = "tool.ended";
+inline constexpr std::string_view kViewOpened = "view.opened";
 inline constexpr std::string_view kFileChanged = "file.changed";
+inline constexpr std::string_view kCheckpointTaken = "checkpoint.taken";
 inline constexpr std::string_view kError = "error";
 /// The last event of every complete record.
 inline constexpr std::string_view kRunEnded = "run.ended";
@@ -139,9 +141,40 @@ struct FileState {
   std::int64_t size = 0;
 };
 /// `before` is nullopt for a new file, `after` for a removed one. A path that is not UTF-8 is
-/// recorded with U+FFFD and, beside it, exactly in hexadecimal digits.
+/// recorded with U+FFFD and, beside it, exactly in hexadecimal digits. `kind` is empty for a file,
+/// "symlink" (the content is where it points) or "directory" (without a content).
 NewEvent FileChanged(std::string_view path, const std::optional<FileState>& before,
-                     const std::optional<FileState>& after);
+                     const std::optional<FileState>& after, std::string_view kind = {});
+
+/// What /workspace is, before the first sandbox of a run. `project` is empty for the workspace's
+/// own files. `checkpoints`: each turn that changes files has one.
+NewEvent ViewOpened(std::string_view view, std::string_view project, std::string_view mode,
+                    bool checkpoints);
+
+/// What a checkpoint does not hold, and why: a stable word.
+struct LeftOut {
+  std::string path;
+  std::string why;
+  std::uint64_t size = 0;
+};
+/// After the file.changed of what it found.
+struct Checkpoint {
+  std::int64_t id = 0;
+  std::string view;
+  /// A stable word: "start", "turn", …
+  std::string reason;
+  std::int64_t turn = 0;
+  /// How many paths are others than in the checkpoint before, and how many of them have no
+  /// file.changed because they were too many.
+  std::int64_t changed = 0;
+  std::int64_t not_listed = 0;
+  /// At most kMaxLeftOut, and how many there were.
+  std::vector<LeftOut> left_out = {};
+  std::int64_t left_out_count = 0;
+  bool frozen = true;
+};
+inline constexpr std::size_t kMaxLeftOut = 100;
+NewEvent CheckpointTaken(const Checkpoint& checkpoint);
 
 /// `code` is the stable text of an ErrorCode, or another stable word.
 NewEvent ErrorHappened(std::string_view code, std::string_view message);

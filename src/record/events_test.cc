@@ -101,6 +101,45 @@ TEST(Events, HoldTheExactPathOfAFileAlsoWhenItIsNotText) {
   EXPECT_TRUE(removed.data["after"].is_null());
 }
 
+TEST(Events, SayWhatHasNoPlainContent) {
+  const FileState state{.sha256 = std::string(kSha256OfAbc), .size = 3};
+  EXPECT_EQ(FileChanged("link", std::nullopt, state, "symlink").data["kind"], "symlink");
+  EXPECT_FALSE(FileChanged("file", std::nullopt, state).data.contains("kind"));
+}
+
+TEST(Events, NameTheViewAndItsCheckpoints) {
+  EXPECT_EQ(
+      ViewOpened("work", "", "overlay", false).data,
+      (Json{{"view", "work"}, {"project", nullptr}, {"mode", nullptr}, {"checkpoints", false}}));
+  EXPECT_EQ(ViewOpened("0011223344556677", "/srv/a", "copy", true).data,
+            (Json{{"view", "0011223344556677"},
+                  {"project", "/srv/a"},
+                  {"mode", "copy"},
+                  {"checkpoints", true}}));
+  EXPECT_EQ(CheckpointTaken({.id = 7,
+                             .view = "work",
+                             .reason = "turn",
+                             .turn = 3,
+                             .changed = 5,
+                             .not_listed = 1,
+                             .left_out = {{"big\xFF", "too_large", 9}},
+                             .left_out_count = 1,
+                             .frozen = false})
+                .data,
+            (Json{{"checkpoint", 7},
+                  {"view", "work"},
+                  {"reason", "turn"},
+                  {"turn", 3},
+                  {"changed", 5},
+                  {"not_listed", 1},
+                  {"left_out", Json::array({{{"path", "big\uFFFD"},
+                                             {"path_hex", "626967ff"},
+                                             {"why", "too_large"},
+                                             {"size", 9}}})},
+                  {"left_out_count", 1},
+                  {"frozen", false}}));
+}
+
 TEST(Events, CountWhatARunUsed) {
   const Usage usage{
       .input_tokens = 1, .output_tokens = 2, .cache_read_tokens = 3, .cache_write_tokens = 4};
