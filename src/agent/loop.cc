@@ -1,5 +1,6 @@
 #include "agent/loop.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "agent/conversation.h"
@@ -35,6 +36,7 @@ class Loop {
   /// Brings the transcript to where a model can go on, and adds the user's message.
   Status Begin(const std::string& message) {
     ASSIGN_OR_RETURN(transcript_, MessagesOf(parts_.session.Entries()));
+    result_.turn = std::ranges::count(transcript_, model::Role::kAssistant, &model::Message::role);
     for (const model::ToolCall& call : UnansweredCalls(transcript_))
       RETURN_IF_ERROR(AppendResult(UnknownOutcome(call)));
     return Append(model::UserText(message));
@@ -47,6 +49,7 @@ class Loop {
       if (std::string text = model::TextOf(response.message); !text.empty())
         result_.text = std::move(text);
       RETURN_IF_ERROR(Append(response.message));
+      ++result_.turn;
       const std::vector<const model::ToolCall*> calls = model::ToolCallsOf(response.message);
       if (calls.empty()) {
         if (response.stop_reason == model::StopReason::kPause) continue;
@@ -54,7 +57,7 @@ class Loop {
       }
       RETURN_IF_ERROR(response.stop_reason == model::StopReason::kMaxTokens ? RefuseCut(calls)
                                                                             : MakeCalls(calls));
-      if (parts_.turn_ended) RETURN_IF_ERROR(parts_.turn_ended());
+      if (parts_.turn_ended) RETURN_IF_ERROR(parts_.turn_ended(result_.turn));
     }
     return Err(ErrorCode::kTurnLimit,
                "the run was ended after " + std::to_string(options_.max_turns) + " turns",
@@ -171,7 +174,8 @@ class Loop {
     std::vector<record::NewEvent> events;
     events.reserve(outcome.changes.size() + 1);
     for (const FileChange& change : outcome.changes)
-      events.push_back(record::FileChanged(change.path, change.before, change.after));
+      if (!parts_.told_at_turn_end || !parts_.told_at_turn_end(change.path))
+        events.push_back(record::FileChanged(change.path, change.before, change.after));
     events.push_back(record::ToolEnded({.id = call.id,
                                         .name = call.name,
                                         .ok = !outcome.is_error,

@@ -1,7 +1,7 @@
 // The loop: model, tools, model, until the model has said what it wanted.
 //
 // What is on disk when: an event goes into the record before what it announces can have an effect
-// (tool.started) or as soon as it has had one (model.called, tool.ended, file.changed), and then
+// (tool.started) or as soon as it has had one (model.called, tool.ended), and then
 // the step goes into the transcript; the next step begins when both are on disk. So the record
 // never knows less than the transcript. A host that is killed in between leaves tool calls without
 // a result in the transcript: whether they ran is then unknown, and the next run in the session
@@ -65,8 +65,12 @@ struct LoopParts {
   record::EventLog& record;
   /// Makes the sandbox when the first tool needs it, and gives the same one ever after.
   std::function<Result<sandbox::Sandbox*>()> sandbox;
-  /// Called when the calls of an answer have been made; an error ends the run. May be empty.
-  std::function<Status()> turn_ended = {};
+  /// Called when the calls of an answer have been made, with the number of the answer's turn in the
+  /// session, from 1; an error ends the run. May be empty.
+  std::function<Status(std::int64_t turn)> turn_ended = {};
+  /// Whether what a tool wrote at a path is told by whoever ends the turn, so that its own word for
+  /// it does not go into the record as well. May be empty.
+  std::function<bool(const std::string& path)> told_at_turn_end = {};
   /// Called on the thread of Run.
   std::function<void(const Progress&)> progress;
 };
@@ -78,6 +82,8 @@ struct LoopResult {
   model::Usage usage = {};
   std::int64_t model_calls = 0;
   std::int64_t tool_calls = 0;
+  /// The last turn in the session: the number of the model's answers that count.
+  std::int64_t turn = 0;
   /// Nothing when the model ended its turn by itself. kCancelled, kTimeout (the run's deadline),
   /// kTurnLimit, kModelRefusal, kModelContextOverflow, kTooLarge (an answer that max_tokens cut),
   /// an error of the provider, of the sandbox, or of writing to disk.

@@ -1,6 +1,8 @@
 #include "agent/tool.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "agent/bash_tool.h"
 #include "agent/file_tools.h"
@@ -16,7 +18,16 @@ model::ToolDefinition Tool::Definition() const {
 Result<ToolOutcome> Tool::Call(const ToolContext& context, const json::Json& arguments) const {
   const auto checked = Arguments::Check(name_, parameters_, arguments);
   if (!checked) return ErrorOutcome(checked.error());
-  Result<ToolOutcome> outcome = Run(context, *checked);
+  std::optional<Error> no_sandbox;
+  ToolContext watched = context;
+  watched.sandbox = [&context, &no_sandbox] {
+    auto sandbox = context.sandbox();
+    if (!sandbox) no_sandbox = sandbox.error();
+    return sandbox;
+  };
+  Result<ToolOutcome> outcome = Run(watched, *checked);
+  // Whatever its code: no other tool will have one.
+  if (no_sandbox) return std::unexpected(std::move(*no_sandbox));
   if (!outcome && !EndsRun(outcome.error())) return ErrorOutcome(outcome.error());
   return outcome;
 }

@@ -11,10 +11,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 /// A context whose sandbox must not be asked for.
-ToolContext NoSandbox() {
-  return {.sandbox = []() -> Result<sandbox::Sandbox*> {
-            return Err(ErrorCode::kLayerMissing, "no sandbox here");
-          },
+ToolContext NoSandbox(ErrorCode code = ErrorCode::kLayerMissing) {
+  return {.sandbox = [code]() -> Result<sandbox::Sandbox*> { return Err(code, "no sandbox here"); },
           .run_id = "run",
           .call_id = "call",
           .deadline = Deadline::Never()};
@@ -57,10 +55,12 @@ TEST(ToolSet, DoesNotMakeACallWhoseArgumentsAreWrong) {
 }
 
 TEST(ToolSet, ASandboxThatCannotBeHadEndsTheRun) {
-  const auto outcome = SandboxTools().Call(
-      NoSandbox(), {.id = "1", .name = "bash", .arguments = {{"command", "x"}}});
-  ASSERT_FALSE(outcome);
-  EXPECT_EQ(outcome.error().code, ErrorCode::kLayerMissing);
+  for (const ErrorCode code : {ErrorCode::kLayerMissing, ErrorCode::kBusy, ErrorCode::kCorrupt}) {
+    const auto outcome = SandboxTools().Call(
+        NoSandbox(code), {.id = "1", .name = "bash", .arguments = {{"command", "x"}}});
+    ASSERT_FALSE(outcome);
+    EXPECT_EQ(outcome.error().code, code);
+  }
 }
 
 TEST(BashTool, RefusesALongerTimeoutThanIsAllowedBeforeAnythingRuns) {
