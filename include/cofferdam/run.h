@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include <cofferdam/denied_calls.h>
 #include <cofferdam/error.h>
@@ -50,8 +51,19 @@ struct ToolEndedEvent {
   double milliseconds = 0;
 };
 
+/// A turn, or something before or after it, has changed files; what they are now is kept.
+struct CheckpointEvent {
+  std::int64_t checkpoint = 0;
+  /// Counted through the session; 0 for what was found before the first one of the run.
+  std::int64_t turn = 0;
+  /// How many paths are others than in the checkpoint before.
+  std::int64_t changed = 0;
+  /// The first hundred of what was not kept: too large, no file, or not to be read.
+  std::vector<std::string> left_out = {};
+};
+
 using RunEvent = std::variant<TextEvent, ThinkingEvent, QueuedEvent, SandboxReadyEvent,
-                              ToolStartedEvent, ToolEndedEvent>;
+                              ToolStartedEvent, ToolEndedEvent, CheckpointEvent>;
 
 /// Tokens. The counters do not overlap.
 struct RunUsage {

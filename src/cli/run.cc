@@ -69,6 +69,12 @@ class JsonView {
                          {"content", event.content},
                          {"milliseconds", event.milliseconds}});
   }
+  void operator()(const CheckpointEvent& event) const {
+    Print("checkpoint", {{"checkpoint", event.checkpoint},
+                         {"turn", event.turn},
+                         {"changed", event.changed},
+                         {"left_out", event.left_out}});
+  }
   void End(const RunResult& result) const { PrintJson(ToJson(result, audit_syscalls_)); }
 
  private:
@@ -106,6 +112,14 @@ class PersonView {
     std::cerr << "  " << OneLine(event.tool, 32) << ' ' << arguments_[event.call_id] << "  "
               << (event.is_error ? "failed, " : "") << Duration(event.milliseconds) << '\n';
     arguments_.erase(event.call_id);
+  }
+  void operator()(const CheckpointEvent& event) {
+    CloseLine();
+    std::cerr << "  checkpoint " << event.checkpoint << ": "
+              << (event.turn == 0 ? "before the run" : "turn " + std::to_string(event.turn)) << ", "
+              << event.changed << (event.changed == 1 ? " path" : " paths") << " changed\n";
+    for (const std::string& path : event.left_out)
+      std::cerr << "  not kept: " << OneLine(path, kArgumentColumns) << '\n';
   }
   void End(const RunResult& result) {
     CloseLine();

@@ -1,9 +1,13 @@
 #include "platform/disk_plan.h"
 
 #include <fcntl.h>
+#include <unistd.h>
+
+#include <utility>
 
 #include "base/check.h"
 #include "platform/effective.h"
+#include "projects/view.h"
 #include "sandbox/disk_image.h"
 #include "sandbox/disk_quota.h"
 #include "sys/file.h"
@@ -13,41 +17,78 @@ namespace {
 
 constexpr char kHard[] = "hard";
 
-/// The two directories that a sandbox of the workspace can write.
+/// The directories that sandboxes of the workspace can write: two of its own, and for each project
+/// that they have seen the one that takes their changes.
 struct Folders {
   sys::UniqueFd work;
   sys::UniqueFd home;
-  std::vector<int> all() const { return {work.get(), home.get()}; }
+  /// With those in which the kernel prepares what comes into another.
+  std::vector<sys::UniqueFd> of_overlays;
+
+  std::vector<int> own() const { return {work.get(), home.get()}; }
+  std::vector<int> all() const {
+    std::vector<int> fds = own();
+    for (const sys::UniqueFd& fd : of_overlays) fds.push_back(fd.get());
+    return fds;
+  }
 };
 
+constexpr int kFolderFlags = O_RDONLY | O_DIRECTORY;
+
+/// The views of projects that are there, by name.
+Result<std::vector<std::string>> ProjectViews(int workspace) {
+  const auto projects =
+      sys::OpenBeneath(workspace, "files/projects", kFolderFlags, sys::Links::kRefuse);
+  if (!projects && projects.error().code == ErrorCode::kNotFound) return std::vector<std::string>();
+  if (!projects) return std::unexpected(projects.error());
+  return sys::ListDirectory(projects->get());
+}
+
+/// Opens it when it is there.
+Status OpenOneMore(int workspace, const std::string& path, std::vector<sys::UniqueFd>& folders) {
+  auto folder = sys::OpenBeneath(workspace, path, kFolderFlags, sys::Links::kRefuse);
+  if (folder) folders.push_back(std::move(*folder));
+  if (folder || folder.error().code == ErrorCode::kNotFound) return {};
+  return std::unexpected(folder.error());
+}
+
 Result<Folders> OpenFolders(int workspace) {
-  constexpr int kFlags = O_RDONLY | O_DIRECTORY;
   Folders folders;
   ASSIGN_OR_RETURN(folders.work,
-                   sys::OpenBeneath(workspace, "files/work", kFlags, sys::Links::kRefuse));
+                   sys::OpenBeneath(workspace, "files/work", kFolderFlags, sys::Links::kRefuse));
   ASSIGN_OR_RETURN(folders.home,
-                   sys::OpenBeneath(workspace, "files/home", kFlags, sys::Links::kRefuse));
+                   sys::OpenBeneath(workspace, "files/home", kFolderFlags, sys::Links::kRefuse));
+  std::vector<projects::ViewPaths> overlays = {projects::PathsOf(projects::kWorkView)};
+  ASSIGN_OR_RETURN(const std::vector<std::string> views, ProjectViews(workspace));
+  for (const std::string& view : views) overlays.push_back(projects::PathsOf(view));
+  for (const projects::ViewPaths& paths : overlays) {
+    if (paths.upper != "work")
+      RETURN_IF_ERROR(
+          OpenOneMore(workspace, paths.parent + "/" + paths.upper, folders.of_overlays));
+    RETURN_IF_ERROR(OpenOneMore(workspace, paths.parent + "/" + paths.work, folders.of_overlays));
+  }
   return folders;
 }
 
-Status CheckEmpty(const Folders& folders) {
-  for (const int folder : folders.all()) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> names, sys::ListDirectory(folder));
-    if (!names.empty())
-      return Err(ErrorCode::kBusy, "the workspace has files already, which are not moved");
-  }
-  return {};
+Status CheckEmpty(int folder) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, sys::ListDirectory(folder));
+  if (names.empty()) return {};
+  return Err(ErrorCode::kBusy, "the workspace has files already, which are not moved");
 }
 
 Status CheckQuotaFor(const Folders& folders) {
   RETURN_IF_ERROR(sandbox::CheckProjectQuota(folders.work.get()));
-  ASSIGN_OR_RETURN(const std::uint32_t project, sandbox::ProjectOf(folders.work.get()));
-  return project != 0 ? Status() : CheckEmpty(folders);
+  for (const int folder : folders.all()) {
+    ASSIGN_OR_RETURN(const std::uint32_t project, sandbox::ProjectOf(folder));
+    if (project == 0) RETURN_IF_ERROR(CheckEmpty(folder));
+  }
+  return {};
 }
 
 Status CheckImageFor(const Folders& folders) {
   RETURN_IF_ERROR(sandbox::CheckDiskImage());
-  return CheckEmpty(folders);
+  for (const int folder : folders.own()) RETURN_IF_ERROR(CheckEmpty(folder));
+  return {};
 }
 
 Result<DiskMechanism> Choose(int workspace, const Folders& folders, const Settings& settings) {
@@ -108,8 +149,17 @@ Status PutIntoForce(DiskMechanism mechanism, int workspace, const Folders& folde
   CHECK(false && "a mechanism that nobody knows");
 }
 
-std::vector<std::string> Roots(const Workspace::State& workspace) {
-  return {workspace.path() + "/files/work", workspace.path() + "/files/home"};
+Result<std::vector<std::string>> Roots(const Workspace::State& workspace) {
+  std::vector<std::string> roots = {workspace.path() + "/files/work",
+                                    workspace.path() + "/files/home"};
+  ASSIGN_OR_RETURN(const std::vector<std::string> views, ProjectViews(workspace.folder()));
+  for (const std::string& view : views) {
+    const projects::ViewPaths paths = projects::PathsOf(view);
+    const std::string upper = paths.parent + "/" + paths.upper;
+    if (::faccessat(workspace.folder(), upper.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+      roots.push_back(workspace.path() + "/" + upper);
+  }
+  return roots;
 }
 
 Result<std::uint64_t> UsedBytes(const Workspace::State& workspace, DiskMechanism mechanism,
@@ -120,7 +170,8 @@ Result<std::uint64_t> UsedBytes(const Workspace::State& workspace, DiskMechanism
     // Before its first run it has no project yet.
     if (usage.error().code != ErrorCode::kNotFound) return std::unexpected(usage.error());
   }
-  ASSIGN_OR_RETURN(auto count, sandbox::DiskCount::Begin(Roots(workspace), {}, UINT64_MAX));
+  ASSIGN_OR_RETURN(const std::vector<std::string> roots, Roots(workspace));
+  ASSIGN_OR_RETURN(auto count, sandbox::DiskCount::Begin(roots, {}, UINT64_MAX));
   RETURN_IF_ERROR(count.GoOn(Deadline::Never()));
   return count.usage().bytes;
 }
@@ -151,7 +202,8 @@ Result<DiskPlan> DiskPlan::Prepare(Workspace::State& workspace, const Settings& 
     ASSIGN_OR_RETURN(const auto image, sandbox::FindDiskImage(workspace.folder()));
     if (image) bytes = image->bytes;
   }
-  return DiskPlan(workspace.platform().disk_watch(), mechanism, bytes, Roots(workspace));
+  ASSIGN_OR_RETURN(std::vector<std::string> roots, Roots(workspace));
+  return DiskPlan(workspace.platform().disk_watch(), mechanism, bytes, std::move(roots));
 }
 
 DiskGuard DiskPlan::Guard(sandbox::LocalSandbox& sandbox) const {

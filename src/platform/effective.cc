@@ -34,6 +34,18 @@ Result<sandbox::Limits> LimitsFor(const Settings& settings) {
   return limits;
 }
 
+/// What the model is to know of a project that is /workspace.
+std::string ProjectPrompt(const Settings& settings) {
+  if (settings.project.value_or("").empty()) return {};
+  const std::string mode = settings.project_mode.value_or("overlay");
+  if (mode == "direct")
+    return "\n/workspace is a project of the user's: what you change there is changed at once.";
+  if (mode == "read-only")
+    return "\n/workspace is a project of the user's, which you can read and not change.";
+  return "\n/workspace is a copy-on-write view of a project of the user's: work in it as usual. "
+         "What you change stays apart until the user has looked at it and taken it over.";
+}
+
 Result<sandbox::LayerSet> LayersOf(const std::vector<std::string>& names) {
   sandbox::LayerSet layers;
   for (const std::string& name : names) {
@@ -71,7 +83,7 @@ Result<agent::LoopOptions> LoopOptionsFor(const Settings& settings) {
     return Err(ErrorCode::kConfig, "the provider '" + reference.provider + "' needs a model",
                "name one with --model, or set it for the workspace");
   options.model = reference.model.empty() ? kScripted : reference.model;
-  options.system = SandboxPrompt();
+  options.system = std::string(SandboxPrompt()) + ProjectPrompt(settings);
   if (settings.system_prompt) options.system += "\n\n" + *settings.system_prompt;
   if (settings.max_turns) options.max_turns = *settings.max_turns;
   if (settings.max_tokens) options.max_tokens = *settings.max_tokens;

@@ -68,6 +68,17 @@ TEST(DiskLimitBytes, IsTheSettingOrTheDocumentedDefault) {
   EXPECT_EQ(DiskLimitBytes({.disk_mib = 0}), 0U);
 }
 
+TEST(LoopOptionsFor, TheModelIsToldWhatBecomesOfItsChangesInAProject) {
+  const auto system = [](const char* project, std::optional<std::string> mode) {
+    return LoopOptionsFor({.project = project, .project_mode = std::move(mode)})->system;
+  };
+  EXPECT_EQ(system("", "direct"), SandboxPrompt());
+  EXPECT_THAT(system("/srv/a", std::nullopt), testing::HasSubstr("copy-on-write view"));
+  EXPECT_THAT(system("/srv/a", "copy"), testing::HasSubstr("copy-on-write view"));
+  EXPECT_THAT(system("/srv/a", "direct"), testing::HasSubstr("is changed at once"));
+  EXPECT_THAT(system("/srv/a", "read-only"), testing::HasSubstr("read and not change"));
+}
+
 TEST(LoopOptionsFor, ARealProviderNeedsAModel) {
   EXPECT_EQ(LoopOptionsFor({.provider = "anthropic"}).error().code, ErrorCode::kConfig);
 }

@@ -36,6 +36,8 @@ struct SandboxPlan {
   };
   sandbox::SandboxSpec spec = {};
   std::vector<Place> places = {};
+  /// What has to stay in use as long as the sandbox is kept.
+  std::shared_ptr<const void> in_use = nullptr;
 
   /// Looks at the sources. An error is of a source that cannot be opened.
   static Result<SandboxPlan> For(sandbox::SandboxSpec spec);

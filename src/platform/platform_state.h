@@ -22,6 +22,7 @@
 #include "platform/kept_sandboxes.h"
 #include "platform/session_turns.h"
 #include "platform/state_directory.h"
+#include "platform/view.h"
 #include "platform/workspace_ids.h"
 #include "policy/admission.h"
 #include "sandbox/disk_watch.h"
@@ -95,6 +96,7 @@ class Workspace::State {
   /// For every sandbox of it.
   const platform::OwnIdentity& identity() const { return identity_; }
   platform::SessionTurns& turns() { return turns_; }
+  platform::Views& views() { return views_; }
 
   Settings settings() const;
   Status SetSettings(const Settings& settings);
@@ -115,6 +117,7 @@ class Workspace::State {
   const sys::UniqueFd folder_;
   const platform::OwnIdentity identity_;
   platform::SessionTurns turns_;
+  platform::Views views_;
 
   mutable std::mutex mutex_;
   std::condition_variable run_ended_;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/id.h"
 #include "base/utf8.h"
+#include "platform/checkpoint_events.h"
 #include "platform/denied_calls.h"
 #include "platform/effective.h"
 #include "platform/run_state.h"
@@ -119,6 +120,8 @@ Status Run::State::Prepare() {
   ASSIGN_OR_RETURN(loop_options_, platform::LoopOptionsFor(settings_));
   loop_options_.run_id = id();
   loop_options_.stop = stop_.get_token();
+  ASSIGN_OR_RETURN(view_choice_,
+                   platform::ChooseView(settings_, workspace_->platform().directory().path()));
   ASSIGN_OR_RETURN(sandbox_spec_,
                    platform::SandboxSpecFor(settings_, workspace_->path(),
                                             workspace_->platform().directory().path()));
@@ -165,7 +168,9 @@ void Run::State::Execute() {
   const auto start = SteadyClock::now();
   if (!loop.error) loop = Work();
   EndOrKeepSandbox();
+  TakeLastCheckpoint(loop);
   Finish(std::move(loop), MillisSince(start));
+  LetGoOfWorkspace();
   events_.Close();
   ticket_.reset();
   place_.reset();
@@ -212,24 +217,27 @@ agent::LoopResult Run::State::Work() {
   if (auto started = record_->Append(record::RunStarted(model, options_.message)); !started)
     return failed(started.error());
   const agent::ToolSet tools = agent::SandboxTools();
-  return agent::RunLoop(loop_options_,
-                        {.provider = *provider_,
-                         .tools = tools,
-                         .session = *session,
-                         .record = *record_,
-                         .sandbox = [this] { return MakeSandbox(); },
-                         .turn_ended = [this] { return disk_ ? disk_->Check() : Status(); },
-                         .progress = [this](const agent::Progress& progress) { Report(progress); }},
-                        options_.message);
+  return agent::RunLoop(
+      loop_options_,
+      {.provider = *provider_,
+       .tools = tools,
+       .session = *session,
+       .record = *record_,
+       .sandbox = [this] { return MakeSandbox(); },
+       .turn_ended = [this](std::int64_t turn) { return TurnEnded(turn); },
+       .told_at_turn_end =
+           [this](const std::string& path) { return view_ && view_->HasCheckpointsOf(path); },
+       .progress = [this](const agent::Progress& progress) { Report(progress); }},
+      options_.message);
 }
 
 Result<sandbox::Sandbox*> Run::State::MakeSandbox() {
   if (sandbox_ != nullptr) return sandbox_.get();
   const auto start = SteadyClock::now();
   ASSIGN_OR_RETURN(sandbox::Launcher * launcher, workspace_->platform().Launcher());
-  ASSIGN_OR_RETURN(const platform::DiskPlan disk,
-                   platform::DiskPlan::Prepare(*workspace_, settings_, sandbox_spec_));
+  RETURN_IF_ERROR(MountWorkspace(*launcher));
   ASSIGN_OR_RETURN(sandbox_plan_, platform::SandboxPlan::For(sandbox_spec_));
+  sandbox_plan_.in_use = view_->view();
   sandbox_ = workspace_->platform().kept().Take({workspace_->id(), session()}, sandbox_plan_,
                                                 loop_options_.deadline);
   const bool resumed = sandbox_ != nullptr;
@@ -237,20 +245,67 @@ Result<sandbox::Sandbox*> Run::State::MakeSandbox() {
     ASSIGN_OR_RETURN(
         sandbox_, sandbox::LocalSandbox::Create(*launcher, sandbox_spec_, loop_options_.deadline));
   }
-  disk_.emplace(disk.Guard(*sandbox_));
+  member_.emplace(view_->Join(*sandbox_));
+  disk_.emplace(disk_plan_->Guard(*sandbox_));
   const std::chrono::duration<double, std::milli> ready = SteadyClock::now() - start;
   result_.sandbox_ready_ms = ready.count();
   const auto recorded = record_->AppendGroup(SandboxEvents(
-      *sandbox_, resumed, static_cast<std::int64_t>(ready.count()), disk.ForRecord()));
+      *sandbox_, resumed, static_cast<std::int64_t>(ready.count()), disk_plan_->ForRecord()));
   if (!recorded) return std::unexpected(recorded.error().With("writing the record"));
   Publish(SandboxReadyEvent{sandbox_->id(), ready.count(), resumed});
   return sandbox_.get();
 }
 
+// What a run finds that no checkpoint has is what a rewind to before the run needs.
+Status Run::State::MountWorkspace(sandbox::Launcher& launcher) {
+  ASSIGN_OR_RETURN(auto view,
+                   platform::ViewUse::Begin(*workspace_, view_choice_, stop_.get_token()));
+  view_.emplace(std::move(view));
+  ASSIGN_OR_RETURN(disk_plan_, platform::DiskPlan::Prepare(*workspace_, settings_, sandbox_spec_));
+  RETURN_IF_ERROR(view_->PutInto(sandbox_spec_, *disk_plan_, launcher));
+  if (const auto recorded = record_->Append(view_->Opened()); !recorded)
+    return std::unexpected(recorded.error().With("writing the record"));
+  return TakeCheckpoint("start", 0);
+}
+
+Status Run::State::TurnEnded(std::int64_t turn) {
+  if (sandbox_ == nullptr) return {};
+  RETURN_IF_ERROR(disk_->Check());
+  return TakeCheckpoint("turn", turn);
+}
+
+Status Run::State::TakeCheckpoint(const std::string& reason, std::int64_t turn) {
+  ASSIGN_OR_RETURN(
+      const platform::OpenView::Outcome outcome,
+      view_->Take({.reason = reason, .session = session(), .run = id(), .turn = turn}));
+  if (!outcome.taken.checkpoint) return {};
+  if (const auto recorded = record_->AppendGroup(platform::CheckpointEvents(outcome)); !recorded)
+    return std::unexpected(recorded.error().With("writing the record"));
+  Publish(platform::PublicCheckpoint(outcome));
+  return {};
+}
+
+// What the turn that failed, or a process beside the tools, has changed.
+void Run::State::TakeLastCheckpoint(agent::LoopResult& loop) {
+  if (!view_ || !result_.sandbox_ready_ms) return;
+  const Status taken = TakeCheckpoint("turn", loop.turn);
+  if (taken || loop.error) return;
+  static_cast<void>(record_->Append(
+      record::ErrorHappened(ErrorCodeName(taken.error().code), taken.error().message)));
+  loop.error = taken.error();
+}
+
+// The run may be asked for its result long after; others want to use its files.
+void Run::State::LetGoOfWorkspace() {
+  sandbox_.reset();
+  sandbox_spec_ = {};
+  sandbox_plan_ = {};
+  view_.reset();
+}
+
 void Run::State::EndOrKeepSandbox() {
   const std::chrono::seconds idle(settings_.keep_sandbox_s.value_or(0));
   if (sandbox_ == nullptr) return;
-  // Whoever counts the files of a frozen sandbox would thaw it.
   disk_.reset();
   // What was denied belongs to this run alone.
   const bool keep = idle > std::chrono::seconds::zero() && !options_.audit_syscalls;
@@ -260,6 +315,7 @@ void Run::State::EndOrKeepSandbox() {
 
 std::vector<record::NewEvent> Run::State::EndSandbox() {
   sandbox_->Kill();
+  member_.reset();
   result_.denied_calls = platform::PublicDeniedCalls(sandbox_->denied_calls());
   return {record::SandboxEnded(sandbox_->id(), UseOf(*sandbox_))};
 }
@@ -267,6 +323,7 @@ std::vector<record::NewEvent> Run::State::EndSandbox() {
 std::vector<record::NewEvent> Run::State::KeepSandbox(std::chrono::seconds idle) {
   const std::string sandbox = sandbox_->id();
   const auto use = UseOf(*sandbox_);
+  member_.reset();
   const Status kept =
       workspace_->platform().kept().Keep({workspace_->id(), session()}, std::move(sandbox_plan_),
                                          std::move(sandbox_), SteadyClock::now() + idle);

@@ -18,6 +18,7 @@
 #include "platform/kept_sandboxes.h"
 #include "platform/platform_state.h"
 #include "platform/session_turns.h"
+#include "platform/view_use.h"
 #include "policy/admission.h"
 #include "record/event_log.h"
 #include "record/events.h"
@@ -55,7 +56,12 @@ class Run::State {
   Status AwaitSlot();
   Result<sessions::Session> OpenSession();
   Result<sandbox::Sandbox*> MakeSandbox();
+  Status MountWorkspace(sandbox::Launcher& launcher);
+  Status TurnEnded(std::int64_t turn);
+  Status TakeCheckpoint(const std::string& reason, std::int64_t turn);
   void EndOrKeepSandbox();
+  void TakeLastCheckpoint(agent::LoopResult& loop);
+  void LetGoOfWorkspace();
   std::vector<record::NewEvent> EndSandbox();
   std::vector<record::NewEvent> KeepSandbox(std::chrono::seconds idle);
   void Report(const agent::Progress& progress);
@@ -67,6 +73,7 @@ class Run::State {
   std::stop_source stop_;
   Settings settings_;
   agent::LoopOptions loop_options_;
+  platform::ViewChoice view_choice_;
   sandbox::SandboxSpec sandbox_spec_;
   // Of the sandbox, once there is one.
   platform::SandboxPlan sandbox_plan_;
@@ -76,8 +83,12 @@ class Run::State {
   std::optional<policy::Admission::Ticket> ticket_;
   std::unique_ptr<record::EventLog> record_;
   std::unique_ptr<model::Provider> provider_;
+  std::optional<platform::DiskPlan> disk_plan_;
+  std::optional<platform::ViewUse> view_;
   std::unique_ptr<sandbox::LocalSandbox> sandbox_;
-  std::optional<platform::DiskGuard> disk_;  // after the sandbox that it watches
+  // After the sandbox that they know.
+  std::optional<platform::OpenView::Member> member_;
+  std::optional<platform::DiskGuard> disk_;
   platform::EventQueue events_;
   RunResult result_;
   std::latch done_{1};

@@ -18,6 +18,7 @@
 #include <cofferdam/workspace.h>
 
 #include "base/error.h"
+#include "platform/project_base.h"
 #include "platform/view_lock.h"
 #include "platform/view_parts.h"
 #include "projects/base_index.h"
@@ -29,12 +30,10 @@
 
 namespace cofferdam::platform {
 
-/// <workspace>/checkpoints/base-<view>: what the project was like when the agent began. kNotFound
-/// when there is none; kCorrupt.
-Result<projects::BaseIndex> ReadBase(const std::string& workspace, const std::string& view);
+class Halt;
 
 /// A view that sandboxes of this process use. Thread-safe. Outlived by none of its sandboxes.
-class OpenView {
+class OpenView : public std::enable_shared_from_this<OpenView> {
  public:
   /// A sandbox that writes in the view, from its making to its end (or to when it is kept, frozen).
   class Member {
@@ -50,16 +49,22 @@ class OpenView {
     std::list<sandbox::LocalSandbox*>::iterator at_;
   };
 
+  struct Below {
+    projects::Node node = {};
+    /// Of a file that was not too large.
+    projects::ObjectId object = {};
+    projects::Stamp stamp = {};
+  };
   /// What a checkpoint made of it.
   struct Outcome {
     projects::Taken taken;
-    /// The first contents below of what is new in the upper: files that it replaces or hides.
-    std::map<std::string, projects::Checkpoints::Base> below;
+    /// By path, what the layers below have of what is new in the upper.
+    std::map<std::string, Below> below;
   };
 
-  /// Takes the lock and opens; makes the view first when it is used for the first time, after
-  /// finishing what a killed process has left (view_recovery.h). kBusy when another process has it,
-  /// kUnsupported, kMountRefused.
+  /// For Views. Takes the lock and opens; makes the view first when it is used for the first time,
+  /// after finishing what a killed process has left (view_recovery.h). kBusy when another process
+  /// has it, kUnsupported, kMountRefused.
   static Result<std::shared_ptr<OpenView>> Open(const Workspace::State& workspace,
                                                 const ViewChoice& choice,
                                                 const std::stop_token& stop);
@@ -68,7 +73,8 @@ class OpenView {
   /// Null for a project that is only mounted.
   const ViewParts* parts() const { return parts_ ? &*parts_ : nullptr; }
 
-  /// The mount for /workspace. Mounts the overlay when nobody has yet.
+  /// The mount for /workspace. Mounts the overlay when nobody has yet; whoever has that keeps the
+  /// view in use.
   Result<sandbox::Mount> MountFor(sandbox::Launcher& launcher);
 
   static Member Join(const std::shared_ptr<OpenView>& view, sandbox::LocalSandbox& sandbox);
@@ -83,17 +89,25 @@ class OpenView {
   Result<Outcome> Take(projects::CheckpointLabel label, const std::stop_token& stop = {});
 
  private:
-  OpenView(ViewChoice choice, ViewLock lock) : choice_(std::move(choice)), lock_(std::move(lock)) {}
-  Status KeepBelow(Outcome& outcome);
+  OpenView(ViewChoice choice, std::string folder, ViewLock lock, projects::Checkpoints checkpoints,
+           std::optional<ViewParts> parts)
+      : choice_(std::move(choice)),
+        folder_(std::move(folder)),
+        lock_(std::move(lock)),
+        parts_(std::move(parts)),
+        checkpoints_(std::move(checkpoints)) {}
+  Result<bool> IsStill(const Halt& halt) const;
+  Status LookBelow(Outcome& outcome);
+  Status KeepBases(const Outcome& outcome);
 
   const ViewChoice choice_;
-  std::string folder_;  // the workspace's
+  const std::string folder_;  // the workspace's
   const ViewLock lock_;
-  std::optional<ViewParts> parts_;
+  const std::optional<ViewParts> parts_;
 
   std::mutex mutex_;
   // Guarded by mutex_.
-  std::optional<projects::Checkpoints> checkpoints_;
+  projects::Checkpoints checkpoints_;
   std::optional<projects::BaseIndex> base_;
   std::weak_ptr<const sandbox::SharedMount> mount_;
   std::list<sandbox::LocalSandbox*> sandboxes_;

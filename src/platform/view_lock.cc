@@ -28,19 +28,18 @@ Result<bool> TrySet(int fd, short type) {
   return ErrnoError(errno, "locking a view");
 }
 
-Result<sys::UniqueFd> OpenLockFile(int workspace, const std::string& view) {
-  if (::mkdirat(workspace, kDirectory, 0700) != 0 && errno != EEXIST)
-    return ErrnoError(errno, "making " + std::string(kDirectory));
-  ASSIGN_OR_RETURN(
-      const sys::UniqueFd directory,
-      sys::OpenBeneath(workspace, kDirectory, O_PATH | O_DIRECTORY, sys::Links::kRefuse));
-  return sys::OpenAt(directory.get(), view + ".lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
-}
-
 }  // namespace
 
+Result<sys::UniqueFd> OpenViews(int workspace) {
+  if (::mkdirat(workspace, kDirectory, 0700) != 0 && errno != EEXIST)
+    return ErrnoError(errno, "making " + std::string(kDirectory));
+  return sys::OpenBeneath(workspace, kDirectory, O_PATH | O_DIRECTORY, sys::Links::kRefuse);
+}
+
 Result<ViewLock> ViewLock::Take(int workspace, const std::string& view, Kind kind) {
-  ASSIGN_OR_RETURN(sys::UniqueFd fd, OpenLockFile(workspace, view));
+  ASSIGN_OR_RETURN(const sys::UniqueFd views, OpenViews(workspace));
+  ASSIGN_OR_RETURN(sys::UniqueFd fd,
+                   sys::OpenAt(views.get(), view + ".lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
   const short type = kind == Kind::kExclusive ? F_WRLCK : F_RDLCK;
   const Deadline deadline = Deadline::After(kPatience);
   for (std::chrono::milliseconds pause(1);; pause = std::min(2 * pause, kMaxPause)) {

@@ -10,6 +10,10 @@
 
 namespace cofferdam::platform {
 
+/// <workspace>/views, O_PATH; made when it is missing. `workspace` is the workspace's folder,
+/// trusted.
+Result<sys::UniqueFd> OpenViews(int workspace);
+
 /// Holds fcntl(2), F_OFD_SETLK, until it is destroyed; a crash releases it. Movable between
 /// threads.
 class ViewLock {

@@ -20,6 +20,9 @@
 
 namespace cofferdam::platform {
 
+/// Beside the upper of a project in the mode copy: what lies below it.
+inline constexpr char kCopyDirectory[] = "copy";
+
 /// What settings say that /workspace is.
 struct ViewChoice {
   std::string view = projects::kWorkView;
@@ -38,6 +41,10 @@ struct ViewChoice {
 /// Looks at the project's directory: kMountRefused for what no sandbox may be shown, for what holds
 /// the state directory, and for what is no directory.
 Result<ViewChoice> ChooseView(const Settings& settings, const std::string& state_directory);
+
+/// To whom the files of a project belong; nothing when the host cannot let them appear as
+/// another's.
+Result<std::optional<sandbox::HostIdentity>> OwnerOfProject(const std::string& directory);
 
 /// One layer below an upper.
 struct ViewLower {
@@ -85,8 +92,8 @@ class ViewParts {
   ViewParts() = default;
 
   ViewChoice choice_;
-  std::string folder_;  // the workspace's
   projects::ViewPaths paths_;
+  std::string parent_path_;
   sandbox::HostIdentity identity_ = {};
   std::optional<projects::ViewRecord> record_;
   sys::UniqueFd parent_;

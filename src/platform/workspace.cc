@@ -14,6 +14,7 @@
 #include "platform/effective.h"
 #include "platform/platform_state.h"
 #include "platform/run_state.h"
+#include "platform/view_use.h"
 #include "record/verify.h"
 #include "sandbox/local_sandbox.h"
 #include "sessions/rewind.h"
@@ -135,6 +136,8 @@ Result<ExecOutcome> Workspace::Exec(const ExecOptions& options, const ExecSink& 
   Platform::State& platform = state_->platform();
   const Settings settings =
       Overlay(Overlay(platform.settings(), state_->settings()), options.settings);
+  ASSIGN_OR_RETURN(const platform::ViewChoice choice,
+                   platform::ChooseView(settings, platform.directory().path()));
   ASSIGN_OR_RETURN(sandbox::SandboxSpec spec,
                    platform::SandboxSpecFor(settings, state_->path(), platform.directory().path()));
   spec.id = NewId(platform.clock());
@@ -144,10 +147,13 @@ Result<ExecOutcome> Workspace::Exec(const ExecOptions& options, const ExecSink& 
   ASSIGN_OR_RETURN(auto ticket, Admit(platform, id(), settings, stop));
   const auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(sandbox::Launcher * launcher, platform.Launcher());
+  ASSIGN_OR_RETURN(platform::ViewUse view, platform::ViewUse::Begin(*state_, choice, stop));
   ASSIGN_OR_RETURN(const platform::DiskPlan plan,
                    platform::DiskPlan::Prepare(*state_, settings, spec));
+  RETURN_IF_ERROR(view.PutInto(spec, plan, *launcher));
   ASSIGN_OR_RETURN(const auto sandbox,
                    sandbox::LocalSandbox::Create(*launcher, spec, Deadline::Never()));
+  const platform::OpenView::Member member = view.Join(*sandbox);
   platform::DiskGuard disk = plan.Guard(*sandbox);
   const double ready = Millis(std::chrono::steady_clock::now() - start);
   const auto forward = [&sink](sandbox::OutputStream stream, std::string_view bytes) {
@@ -157,6 +163,7 @@ Result<ExecOutcome> Workspace::Exec(const ExecOptions& options, const ExecSink& 
                    sandbox->Exec(RequestFor(options, settings), forward, std::move(stop)));
   RETURN_IF_ERROR(disk.Check());
   sandbox->Kill();
+  RETURN_IF_ERROR(view.Take({.reason = "exec"}));
   return ExecOutcome{.exit_code = result.exit_code,
                      .signal = result.signal,
                      .timed_out = result.timed_out,

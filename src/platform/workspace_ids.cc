@@ -11,6 +11,8 @@
 
 #include "base/deadline.h"
 #include "platform/id_space.h"
+#include "platform/view_parts.h"
+#include "projects/view.h"
 #include "sys/file.h"
 
 namespace cofferdam::platform {
@@ -40,6 +42,27 @@ std::uint32_t OwnerOf(int directory, const std::string& prefix) {
 
 bool IsThere(int workspaces, const std::string& name) {
   return ::faccessat(workspaces, name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+}
+
+/// What else belongs to the tools: the directories of views.
+Result<std::vector<std::string>> OwnedOfViews(int folder) {
+  std::vector<std::string> views = {projects::kWorkView};
+  const auto projects =
+      sys::OpenBeneath(folder, "files/projects", O_RDONLY | O_DIRECTORY, sys::Links::kRefuse);
+  if (!projects && projects.error().code != ErrorCode::kNotFound)
+    return std::unexpected(projects.error());
+  if (projects) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> keys, sys::ListDirectory(projects->get()));
+    views.insert(views.end(), keys.begin(), keys.end());
+  }
+  std::vector<std::string> owned;
+  for (const std::string& view : views) {
+    const projects::ViewPaths paths = projects::PathsOf(view);
+    for (const std::string& name : {paths.upper, paths.work, std::string(kCopyDirectory)})
+      if (const std::string path = paths.parent + "/" + name; IsThere(folder, path))
+        owned.push_back(path);
+  }
+  return owned;
 }
 
 }  // namespace
@@ -100,6 +123,10 @@ Result<OwnIdentity> WorkspaceIds::Settle(int workspaces, const std::string& work
   ASSIGN_OR_RETURN(const Alone alone, WaitUntilAlone(workspace, folder));
   if (alone.settled) return alone.settled;
   ASSIGN_OR_RETURN(const std::uint32_t first, FindOrTake(workspaces, workspace, space));
+  // Those that say whether it is done come last.
+  ASSIGN_OR_RETURN(const std::vector<std::string> of_views, OwnedOfViews(folder));
+  for (const std::string& name : of_views)
+    RETURN_IF_ERROR(sys::GiveTree(folder, name, {first, first}));
   for (const char* name : kOwned) RETURN_IF_ERROR(sys::GiveTree(folder, name, {first, first}));
   return IdentityOf(first);
 }

@@ -55,10 +55,11 @@ turns:
                                         "call: bash", StartsWith("result: Replaced"),
                                         HasSubstr("[exit code 3]"), "assistant: Done."));
   EXPECT_THAT(EventTypes(result),
-              ElementsAre("run.started", "model.called", "tool.started", "sandbox.made",
-                          "sandbox.verified", "file.changed", "tool.ended", "model.called",
-                          "tool.started", "file.changed", "tool.ended", "tool.started",
-                          "tool.ended", "model.called", "sandbox.ended", "run.ended"));
+              ElementsAre("run.started", "model.called", "tool.started", "view.opened",
+                          "sandbox.made", "sandbox.verified", "tool.ended", "file.changed",
+                          "checkpoint.taken", "model.called", "tool.started", "tool.ended",
+                          "tool.started", "tool.ended", "file.changed", "checkpoint.taken",
+                          "model.called", "sandbox.ended", "run.ended"));
   const auto check = alice_->VerifyRun(result.run_id);
   ASSERT_TRUE(check) << check.error().ToString();
   EXPECT_TRUE(check->complete);

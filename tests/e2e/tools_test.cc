@@ -78,11 +78,14 @@ turns:
   std::vector<json::Json> changes;
   for (const json::Json& event : Events(result))
     if (event.at("type") == "file.changed") changes.push_back(event.at("data"));
-  ASSERT_EQ(changes.size(), 2U);
-  EXPECT_EQ(changes[0].at("before").at("size"), 3);
-  EXPECT_EQ(changes[0].at("after").at("sha256"),
+  ASSERT_EQ(changes.size(), 3U);
+  EXPECT_TRUE(changes[0].at("before").is_null()) << "found when the run began";
+  EXPECT_EQ(changes[0].at("after").at("size"), 3);
+  EXPECT_EQ(changes[1].at("before"), changes[0].at("after"));
+  EXPECT_EQ(changes[1].at("after").at("sha256"),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  EXPECT_TRUE(!changes[1].contains("before") || changes[1].at("before").is_null());
+  EXPECT_EQ(changes[2].at("path"), "b.txt");
+  EXPECT_TRUE(changes[2].at("before").is_null());
 }
 
 TEST_F(ToolsTest, EditChangesExactlyOnePlaceAndKeepsTheMode) {

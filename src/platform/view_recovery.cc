@@ -1,0 +1,25 @@
+#include "platform/view_recovery.h"
+
+#include "base/error.h"
+
+namespace cofferdam::platform {
+namespace {
+
+Status FinishRestore(const Workspace::State& workspace, const ViewChoice& choice,
+                     projects::Checkpoints& checkpoints) {
+  ASSIGN_OR_RETURN(const auto intent, checkpoints.Unfinished());
+  if (!intent || intent->view != choice.view) return {};
+  ASSIGN_OR_RETURN(const ViewParts parts, ViewParts::Open(workspace, choice, checkpoints));
+  const auto restored = checkpoints.Restore(intent->view, intent->id, parts.upper(), intent->label);
+  if (!restored) return std::unexpected(restored.error().With("finishing a rewind"));
+  return {};
+}
+
+}  // namespace
+
+Status RecoverView(const Workspace::State& workspace, const ViewChoice& choice,
+                   projects::Checkpoints& checkpoints) {
+  return choice.has_upper() ? FinishRestore(workspace, choice, checkpoints) : Status();
+}
+
+}  // namespace cofferdam::platform
