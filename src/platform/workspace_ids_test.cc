@@ -126,6 +126,24 @@ TEST_F(WorkspaceIdsTest, FilesThatCannotBeRemovedYetKeepTheirRange) {
   EXPECT_EQ(RangeOf(".deleted-1"), 0U);
 }
 
+TEST_F(WorkspaceIdsTest, WhatAnOlderWorkspaceHasChangedOfProjectsBecomesItsIdsToo) {
+  Create(*Open(), "alice");
+  MakeOld("alice");
+  const std::string project = "alice/files/projects/0011223344556677";
+  for (const char* name : {"/upper", "/work"}) {
+    ASSERT_TRUE(sys::MakeDirectories(workspaces_ + "/" + project + name, 0700));
+    Give(project + name, kOldId);
+  }
+  Put(project + "/upper/file");
+  Give(project + "/upper/file", kOldId);
+  const auto state = Open();
+  const std::uint32_t alice = Identity(*state, "alice");
+  EXPECT_NE(alice, kOldId);
+  for (const char* name : {"/upper", "/upper/file", "/work"})
+    EXPECT_EQ(OwnerOf(project + name), alice) << name;
+  EXPECT_EQ(OwnerOf(project), 0U) << "the host's";
+}
+
 TEST_F(WorkspaceIdsTest, AWorkspaceWhoseMakerDiedAfterNamingItKeepsItsIds) {
   const std::uint32_t alice = Create(*Open(), "alice");
   ASSERT_TRUE(Db()->MoveRange("alice", ".new-1"));

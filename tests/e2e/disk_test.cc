@@ -13,6 +13,7 @@ using testing::AnyOf;
 using testing::Contains;
 using testing::HasSubstr;
 using testing::IsSupersetOf;
+using testing::Not;
 
 class DiskTest : public PlatformFixture {
  protected:
@@ -143,6 +144,35 @@ TEST_F(HardDiskTest, AWorkspaceWithAnImageKeepsIt) {
   EXPECT_EQ(output_, "kept\n");
   EXPECT_EQ(alice_->Disk()->mechanism, "image");
   EXPECT_EQ(alice_->Disk()->limit_bytes, 32ULL << 20);
+}
+
+TEST_F(HardDiskTest, WhatTheHostCannotSeeHasNoCheckpointsAndTheRecordSaysSo) {
+  const RunResult result =
+      Play("turns: [{tool_calls: [{name: write, arguments: {path: a, content: x}}]}, {text: x}]");
+  ASSERT_FALSE(result.error) << result.error->ToString();
+  EXPECT_THAT(EventTypes(result), Not(Contains("checkpoint.taken")));
+  std::vector<json::Json> told;
+  for (const json::Json& event : Events(result))
+    if (event.at("type") == "view.opened" || event.at("type") == "file.changed")
+      told.push_back(event.at("data"));
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[0].at("checkpoints"), false);
+  EXPECT_EQ(told[1].at("path"), "a") << "the tool's own word";
+}
+
+TEST_F(HardDiskTest, AProjectsChangesCannotComeIntoAnImage) {
+  ASSERT_TRUE(sys::MakeDirectories(temp_ / "project", 0755));
+  ASSERT_TRUE(Shell("true"));
+  const auto exec = [this](const char* mode) {
+    return alice_->Exec(
+        {.argv = {"true"}, .settings = {.project = temp_ / "project", .project_mode = mode}},
+        [](bool, std::string_view) {}, {});
+  };
+  const auto refused = exec("overlay");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
+  EXPECT_THAT(refused.error().message, HasSubstr("image"));
+  EXPECT_TRUE(exec("read-only"));
 }
 
 TEST_F(HardDiskTest, ItsSandboxesAreNotKeptForALaterRun) {

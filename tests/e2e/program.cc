@@ -23,6 +23,10 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
 
 pid_t Spawn(const ProgramRequest& request, int in, int out, int err) {
   std::vector<std::string> arguments = {COFFERDAM_PROGRAM};
+  if (request.user) {
+    const std::string id = std::to_string(*request.user);
+    arguments = {"setpriv", "--reuid", id, "--regid", id, "--clear-groups", COFFERDAM_PROGRAM};
+  }
   arguments.insert(arguments.end(), request.arguments.begin(), request.arguments.end());
   std::vector<std::string> environment;
   for (const auto& [name, value] : request.environment) environment.push_back(name + "=" + value);
@@ -33,8 +37,8 @@ pid_t Spawn(const ProgramRequest& request, int in, int out, int err) {
   CHECK(::posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO) == 0);
   CHECK(::posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO) == 0);
   pid_t pid = -1;
-  CHECK(::posix_spawn(&pid, COFFERDAM_PROGRAM, &actions, nullptr, Pointers(arguments).data(),
-                      Pointers(environment).data()) == 0);
+  CHECK(::posix_spawnp(&pid, arguments.front().c_str(), &actions, nullptr,
+                       Pointers(arguments).data(), Pointers(environment).data()) == 0);
   CHECK(::posix_spawn_file_actions_destroy(&actions) == 0);
   return pid;
 }

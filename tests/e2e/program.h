@@ -1,8 +1,11 @@
 // Runs the real program as a user would, and other programs beside it.
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +24,8 @@ struct ProgramRequest {
   /// The whole environment.
   std::map<std::string, std::string> environment = {};
   std::string stdin_bytes = {};
+  /// As whom it runs; only the superuser can have it run as somebody else.
+  std::optional<uid_t> user = {};
   /// Called with everything that has come on standard error, each time more has; may signal `pid`.
   std::function<void(const std::string& err, int pid)> on_stderr = {};
 };

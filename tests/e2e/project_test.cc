@@ -366,5 +366,46 @@ TEST_F(ProjectTest, TheProgramTakesARelativeProjectAndTellsOfItsCheckpoints) {
   EXPECT_EQ(run({"--project", "/etc"}).exit_code, 3);
 }
 
+TEST_F(ProjectTest, AnOrdinaryUserHasThemToo) {
+  if (::geteuid() != 0) GTEST_SKIP() << "all these tests are run by one";
+  ASSERT_EQ(::chmod(temp_.path().c_str(), 0755), 0);
+  const std::string home = temp_ / "home";
+  ASSERT_TRUE(sys::MakeDirectories(home, 0755));
+  ASSERT_EQ(::chown(home.c_str(), kOwner, kOwner), 0);
+  const auto run = [&](const std::string& command, const std::string& mode) {
+    const std::string script = Script(OneCommand(command));
+    return RunCofferdam(
+        {.arguments = {"--state", home + "/state", "run", "-m", "go", "--script", script,
+                       "--project", project_, "--project-mode", mode, "--allow-missing", "cgroup"},
+         .environment = {{"HOME", home}, {"PATH", "/usr/bin:/bin"}},
+         .user = kOwner});
+  };
+  const auto before = Tree(project_);
+  for (const char* mode : {"overlay", "read-only"}) {
+    const ProgramResult first =
+        run("mv src source; echo two > a.txt; rm .gitignore; ls -A . source", mode);
+    ASSERT_EQ(first.exit_code, 0) << first.err;
+    EXPECT_EQ(Tree(project_), before) << mode;
+  }
+  const ProgramResult second = run("cat a.txt; ls -A . source", "overlay");
+  EXPECT_THAT(second.out, HasSubstr("two\n.:\na.txt\nsource\n\nsource:\ngone.txt\n"));
+  EXPECT_EQ(run("echo three > a.txt", "direct").exit_code, 0);
+  EXPECT_EQ(Tree(project_).at("a.txt"), "three\n");
+}
+
+TEST_F(ProjectTest, WhatIsChangedOfAProjectCountsAgainstTheLimitOfTheDisk) {
+  RunOptions options =
+      Options(OneCommand("head -c 10485760 /dev/zero > a; head -c 10485760 /dev/zero > b"));
+  options.settings.project = project_;
+  options.settings.disk_mib = 16;
+  const RunResult result = Play(options);
+  const auto made = Data(result, "sandbox.made");
+  ASSERT_EQ(made.size(), 1U);
+  if (made[0].at("disk").at("mechanism") != "soft") GTEST_SKIP() << "the kernel keeps the limit";
+  ASSERT_TRUE(result.error);
+  EXPECT_EQ(result.error->code, ErrorCode::kDiskLimit);
+  EXPECT_THAT(Data(result, "checkpoint.taken"), testing::SizeIs(1)) << "it can be taken back";
+}
+
 }  // namespace
 }  // namespace cofferdam::e2e
