@@ -36,6 +36,9 @@ struct Speaker {
          {"is_error", event.is_error},
          {"content", event.content}});
   }
+  void operator()(const CheckpointEvent& event) const {
+    Say({{"event", "checkpoint"}, {"checkpoint", event.checkpoint}});
+  }
 };
 
 json::Json ResultOf(const RunResult& result) {
