@@ -11,6 +11,7 @@
 #include <optional>
 #include <string_view>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "json/fields.h"
@@ -116,6 +117,12 @@ class NewLayer {
 
   int tree() const { return tree_.get(); }
 
+  /// With what was written into its tree.
+  Status PublishSynced() {
+    if (::syncfs(tree_.get()) != 0) return ErrnoError(errno, "syncing a layer");
+    return Publish();
+  }
+
   Status Publish() {
     if (::renameat2(layers_, temporary_.c_str(), layers_, id_.c_str(), RENAME_NOREPLACE) != 0)
       return ErrnoError(errno, "making layer " + id_);
@@ -134,15 +141,6 @@ class NewLayer {
   sys::UniqueFd folder_;
   sys::UniqueFd tree_;
 };
-
-/// The files would go on being counted for somebody who does not have them any more.
-Status CheckNoProject(int parent, const std::string& name) {
-  ASSIGN_OR_RETURN(const sys::UniqueFd directory,
-                   sys::OpenBeneath(parent, name, O_RDONLY | O_DIRECTORY, sys::Links::kRefuse));
-  // A file system without projects says so.
-  if (sandbox::ProjectOf(directory.get()).value_or(0) == 0) return {};
-  return Err(ErrorCode::kUnsupported, "the files are counted for a project quota");
-}
 
 bool IsPerLayer(const std::string& name) { return name.starts_with(kNewPrefix) || IsId(name); }
 
@@ -180,9 +178,23 @@ Status Layers::MakeEmpty(const Layer& layer, mode_t mode) const {
   return made.Publish();
 }
 
+Status Layers::CheckTakeOver(int parent, const std::string& name) const {
+  ASSIGN_OR_RETURN(const sys::UniqueFd directory,
+                   sys::OpenBeneath(parent, name, O_RDONLY | O_DIRECTORY, sys::Links::kRefuse));
+  ASSIGN_OR_RETURN(const struct stat there, sys::Stat(directory.get()));
+  ASSIGN_OR_RETURN(const struct stat here, sys::Stat(directory_.get()));
+  if (there.st_dev != here.st_dev)
+    return Err(ErrorCode::kUnsupported, "the files lie on another file system than the layers");
+  // Those would go on being counted for somebody who does not have them any more. A file system
+  // without projects says so.
+  if (sandbox::ProjectOf(directory.get()).value_or(0) != 0)
+    return Err(ErrorCode::kUnsupported, "the files are counted for a project quota");
+  return {};
+}
+
 Status Layers::TakeOver(const std::string& id, int parent, const std::string& name) const {
   RETURN_IF_ERROR(CheckId(id));
-  RETURN_IF_ERROR(CheckNoProject(parent, name));
+  RETURN_IF_ERROR(CheckTakeOver(parent, name));
   ASSIGN_OR_RETURN(
       const sys::UniqueFd folder,
       sys::OpenBeneath(directory_.get(), id, O_RDONLY | O_DIRECTORY, sys::Links::kRefuse));
@@ -204,8 +216,22 @@ Result<std::vector<LeftOut>> Layers::Copy(const Layer& layer, int parent, const 
   ASSIGN_OR_RETURN(std::vector<LeftOut> left_out,
                    CopyTree({source.get(), layer.format}, made.tree(),
                             {.from = {info.st_uid, info.st_gid}, .to = layer.owner}, stop));
-  if (::syncfs(made.tree()) != 0) return ErrnoError(errno, "syncing a layer");
-  RETURN_IF_ERROR(made.Publish());
+  RETURN_IF_ERROR(made.PublishSynced());
+  return left_out;
+}
+
+Result<std::vector<LeftOut>> Layers::Flatten(const Layer& layer, const std::vector<Part>& parts,
+                                             const std::stop_token& stop) const {
+  CHECK(layer.format == UpperFormat::kPlain);
+  std::vector<LayerView> views;
+  std::vector<NewOwner> owners;
+  for (const Part& part : parts) {
+    views.push_back(part.view);
+    owners.push_back({.from = part.owner, .to = layer.owner});
+  }
+  ASSIGN_OR_RETURN(NewLayer made, NewLayer::Make(directory_.get(), layer));
+  ASSIGN_OR_RETURN(std::vector<LeftOut> left_out, CopyMergedTree(views, made.tree(), owners, stop));
+  RETURN_IF_ERROR(made.PublishSynced());
   return left_out;
 }
 

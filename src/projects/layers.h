@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "projects/changes.h"
+#include "projects/merged_tree.h"
 #include "projects/node.h"
 #include "sys/fd.h"
 #include "sys/file.h"
@@ -50,6 +51,8 @@ class Layers {
 
   /// A layer without files, whose tree has the mode `mode`. kAlreadyExists.
   Status MakeEmpty(const Layer& layer, mode_t mode) const;
+  /// Whether TakeOver could have the directory: kUnsupported says why not.
+  Status CheckTakeOver(int parent, const std::string& name) const;
   /// Exchanges the empty tree of a new layer with the directory `name` in `parent`: it gets the
   /// files, and they are there at every moment. kUnsupported, and nothing is done, where a rename
   /// cannot do it: another file system, a project quota.
@@ -59,6 +62,15 @@ class Layers {
   /// synced, or not at all.
   Result<std::vector<LeftOut>> Copy(const Layer& layer, int parent, const std::string& name,
                                     const std::stop_token& stop = {}) const;
+
+  /// The same with what a directory and the layers below it show together; `layer.format` is
+  /// kPlain.
+  struct Part {
+    LayerView view;
+    sys::Owner owner;
+  };
+  Result<std::vector<LeftOut>> Flatten(const Layer& layer, const std::vector<Part>& parts,
+                                       const std::stop_token& stop = {}) const;
 
   /// kNotFound; kCorrupt for a damaged layer.json; kInvalidArgument for an id that is none.
   Result<Layer> Read(const std::string& id) const;

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/check.h"
 #include "projects/object_store.h"
 #include "projects/tree_walk.h"
 #include "sys/fd.h"
@@ -236,6 +237,24 @@ Result<std::vector<LeftOut>> CopyTree(const LayerView& from, int to, const NewOw
     copier.LeaveOut(path, LeftOut::Why::kUnreadable);
   }));
   return copier.Finish(root, owner);
+}
+
+Result<std::vector<LeftOut>> CopyMergedTree(const std::vector<LayerView>& layers, int to,
+                                            const std::vector<NewOwner>& owners,
+                                            const std::stop_token& stop) {
+  CHECK(!layers.empty() && owners.size() == layers.size());
+  ASSIGN_OR_RETURN(const struct stat root, sys::Stat(layers.front().root));
+  TreeCopier copier(to);
+  const auto copy = [&](const std::string& path, const Found& found) -> Result<Descend> {
+    RETURN_IF_ERROR(copier.Add({path, found.parent.get(), found.name, found.info,
+                                UpperFormat::kPlain, owners[found.layer]}));
+    return Descend::kYes;
+  };
+  const auto leave_out = [&copier](const std::string& path) {
+    copier.LeaveOut(path, LeftOut::Why::kUnreadable);
+  };
+  RETURN_IF_ERROR(MergedTree(layers).Walk("", copy, stop, leave_out));
+  return copier.Finish(root, owners.front());
 }
 
 }  // namespace cofferdam::projects

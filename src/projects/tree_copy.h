@@ -29,4 +29,10 @@ struct NewOwner {
 Result<std::vector<LeftOut>> CopyTree(const LayerView& from, int to, const NewOwner& owner,
                                       const std::stop_token& stop = {});
 
+/// The same with what layers show together; `owners` has one for each. The copy is
+/// UpperFormat::kPlain.
+Result<std::vector<LeftOut>> CopyMergedTree(const std::vector<LayerView>& layers, int to,
+                                            const std::vector<NewOwner>& owners,
+                                            const std::stop_token& stop = {});
+
 }  // namespace cofferdam::projects

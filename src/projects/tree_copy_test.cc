@@ -241,6 +241,44 @@ TEST_F(CopyTreeTest, HardLinksComeApart) {
   EXPECT_NE(Info("to/one").st_ino, Info("from/one").st_ino);
 }
 
+TEST_F(CopyTreeTest, LayersAreCopiedAsTheyShowThemselvesTogether) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, for attributes trusted.* and owners";
+  for (const char* layer : {"from/upper", "from/lower"})
+    CHECK(::mkdir((temp_ / layer).c_str(), 0700) == 0);
+  MakeDirectory("lower/d");
+  Write("lower/d/hidden", "hidden");
+  MakeDirectory("lower/old", 0750);
+  Write("lower/old/kept", "kept");
+  Write("lower/gone", "gone");
+  MakeDirectory("upper/d");
+  SetAttribute("upper/d", "trusted.overlay.opaque", "y");
+  Write("upper/d/new", "new");
+  MakeDirectory("upper/moved", 0750);
+  SetAttribute("upper/moved", "trusted.overlay.redirect", "old");
+  for (const char* name : {"gone", "old"})
+    CHECK(::mknod((temp_ / ("from/upper/" + std::string(name))).c_str(), S_IFCHR, makedev(0, 0)) ==
+          0);
+  for (const char* name : {"from/lower/old", "from/lower/old/kept"})
+    CHECK(::lchown((temp_ / name).c_str(), 5000, 5000) == 0);
+  const sys::UniqueFd upper = *sys::Open(temp_ / "from/upper", O_PATH | O_DIRECTORY);
+  const sys::UniqueFd lower = *sys::Open(temp_ / "from/lower", O_PATH | O_DIRECTORY);
+  const auto copied = CopyMergedTree(
+      {{upper.get(), UpperFormat::kTrusted}, {lower.get(), UpperFormat::kPlain}}, to_.get(),
+      {{.from = {0, 0}, .to = {7000, 7000}}, {.from = {5000, 5000}, .to = {7000, 7000}}});
+  ASSERT_TRUE(copied) << copied.error().message;
+  EXPECT_TRUE(copied->empty());
+  std::vector<std::string> names = *sys::ListDirectory(to_.get());
+  std::ranges::sort(names);
+  EXPECT_EQ(names, (std::vector<std::string>{"d", "moved"}));
+  EXPECT_FALSE(IsThere("to/d/hidden"));
+  EXPECT_EQ(sys::ReadFile(temp_ / "to/d/new").value_or(""), "new");
+  EXPECT_EQ(sys::ReadFile(temp_ / "to/moved/kept").value_or(""), "kept");
+  EXPECT_EQ(Info("to/moved/kept").st_uid, 7000U);
+  EXPECT_EQ(Info("to/d/new").st_uid, 7000U);
+  EXPECT_EQ(Attribute("d", "trusted.overlay.opaque"), "none");
+  EXPECT_EQ(Attribute("moved", "trusted.overlay.redirect"), "none");
+}
+
 TEST_F(CopyTreeTest, EndsWhenItIsCancelled) {
   Write("f", "x");
   std::stop_source stop;
