@@ -42,6 +42,20 @@ enum class LiveRuns {
   kEnd,     // cancelled and waited for; those of another process are kBusy all the same
 };
 
+/// How a workspace was forked.
+struct ForkResult {
+  /// "shared": the files of the first are a layer below both now. "copied": the second has a copy
+  /// of them as its layer, and the first is as it was.
+  std::string method = {};
+  /// Of a copy: why it had to be one. A sentence without its end.
+  std::string reason = {};
+  /// The new layer's id; empty when none was needed, since there was nothing above those before.
+  std::string layer = {};
+  /// Of a copy, paths in /workspace: devices, pipes and sockets, and what could not be read.
+  std::vector<std::string> left_out = {};
+  double milliseconds = 0;
+};
+
 /// A handle of an open state directory; copies are the same one. Several processes may have it
 /// open. Safe to use from several threads.
 class Platform {
@@ -56,6 +70,14 @@ class Platform {
 
   /// Ids are 1 to 128 of A-Z a-z 0-9 _ -. kAlreadyExists.
   Result<Workspace> CreateWorkspace(const std::string& workspace, const Settings& settings = {});
+  /// Makes the workspace `to` with the settings of `from` and the files in its /workspace, as they
+  /// are now; what one of the two changes from then on the other does not see. Neither sessions,
+  /// memory, credentials and the home directory nor pending changes of projects come with them.
+  /// Costs the same however many files there are, unless somebody works with them: then they are
+  /// copied (ForkResult says so). The kept sandboxes of `from` end; its files cannot be rewound to
+  /// before the fork unless they were copied. kNotFound, kAlreadyExists, kUnsupported for files
+  /// that lie in an image.
+  Result<ForkResult> ForkWorkspace(const std::string& from, const std::string& to);
   /// kNotFound.
   Result<Workspace> GetWorkspace(const std::string& workspace);
   /// Sorted by name. Folders that are no workspaces are left out.

@@ -1,4 +1,4 @@
-// cofferdam workspace: create, list, show, set, delete.
+// cofferdam workspace: create, fork, list, show, set, delete.
 #include <iostream>
 #include <memory>
 
@@ -6,12 +6,14 @@
 #include "cli/exit_codes.h"
 #include "cli/program.h"
 #include "platform/settings.h"
+#include "projects/tree_walk.h"
 
 namespace cofferdam::cli {
 namespace {
 
 struct WorkspaceFlags {
   std::string id = {};
+  std::string copy = {};
   std::string key = {};
   std::string value = {};
   Settings settings = {};
@@ -74,6 +76,30 @@ Result<int> Create(const Program& program, const WorkspaceFlags& flags) {
   return kExitOk;
 }
 
+Result<int> Fork(const Program& program, const WorkspaceFlags& flags) {
+  ASSIGN_OR_RETURN(Platform platform, OpenPlatform(program));
+  ASSIGN_OR_RETURN(const ForkResult forked, platform.ForkWorkspace(flags.id, flags.copy));
+  if (program.json) {
+    json::Json left_out = json::Json::array();
+    for (const std::string& path : forked.left_out)
+      left_out.push_back(projects::PathForPerson(path));
+    PrintJson({{"from", flags.id},
+               {"to", flags.copy},
+               {"method", forked.method},
+               {"reason", forked.reason},
+               {"layer", forked.layer},
+               {"left_out", std::move(left_out)},
+               {"milliseconds", forked.milliseconds}});
+    return kExitOk;
+  }
+  std::cout << flags.copy << ": the files of " << flags.id << ", " << forked.method;
+  if (!forked.reason.empty()) std::cout << ": " << forked.reason;
+  std::cout << '\n';
+  for (const std::string& path : forked.left_out)
+    std::cout << "  left out: " << projects::PathForPerson(path) << '\n';
+  return kExitOk;
+}
+
 Result<int> List(const Program& program, const WorkspaceFlags&) {
   ASSIGN_OR_RETURN(const Platform platform, OpenPlatform(program));
   ASSIGN_OR_RETURN(const std::vector<std::string> ids, platform.ListWorkspaces());
@@ -133,13 +159,17 @@ void AddId(CLI::App* command, WorkspaceFlags& flags) {
 }  // namespace
 
 void AddWorkspaceCommand(CLI::App& app, Program& program) {
-  CLI::App* command = app.add_subcommand("workspace", "Create, list, show, change, delete");
+  CLI::App* command = app.add_subcommand("workspace", "Create, fork, list, show, change, delete");
   command->require_subcommand(1);
   const auto flags = std::make_shared<WorkspaceFlags>();
 
   CLI::App* create = Add(*command, program, flags, "create", "Make a workspace", Create);
   AddId(create, *flags);
   AddSettingFlags(*create, flags->settings);
+  CLI::App* fork =
+      Add(*command, program, flags, "fork", "Make a workspace with the files of another", Fork);
+  fork->add_option("from", flags->id, "The workspace that there is")->required();
+  fork->add_option("to", flags->copy, "The new one; 1 to 128 of A-Z a-z 0-9 _ -")->required();
   Add(*command, program, flags, "list", "The workspaces by name", List);
   AddId(Add(*command, program, flags, "show", "A workspace and its settings", ShowOne), *flags);
   CLI::App* set = Add(*command, program, flags, "set",

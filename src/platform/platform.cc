@@ -4,6 +4,8 @@
 #include "model/factory.h"
 #include "platform/config.h"
 #include "platform/effective.h"
+#include "platform/fork.h"
+#include "platform/layer_use.h"
 #include "platform/platform_state.h"
 #include "policy/host_memory.h"
 #include "sys/file.h"
@@ -102,6 +104,8 @@ Result<Platform> Platform::Open(PlatformOptions options) {
   ASSIGN_OR_RETURN(const std::size_t slots, SlotsOf(options));
   ASSIGN_OR_RETURN(platform::StateDirectory directory,
                    platform::StateDirectory::Open(options.state, SystemClock()));
+  // What cannot be collected now is the next time; it is in nobody's way.
+  static_cast<void>(platform::CollectLeftLayers(directory, SystemClock()));
   return Platform(std::make_shared<State>(std::move(directory), std::move(options.settings),
                                           std::move(keys), slots));
 }
@@ -114,6 +118,10 @@ Result<Workspace> Platform::CreateWorkspace(const std::string& workspace,
                                             const Settings& settings) {
   RETURN_IF_ERROR(state_->directory().CreateWorkspace(workspace, settings, state_->clock()));
   return GetWorkspace(workspace);
+}
+
+Result<ForkResult> Platform::ForkWorkspace(const std::string& from, const std::string& to) {
+  return platform::ForkWorkspace(*state_, from, to);
 }
 
 Result<Workspace> Platform::GetWorkspace(const std::string& workspace) {
@@ -130,7 +138,7 @@ Status Platform::DeleteWorkspace(const std::string& workspace, LiveRuns live_run
     ASSIGN_OR_RETURN(const auto state, state_->OpenWorkspace(workspace));
     state->EndRuns();
   }
-  RETURN_IF_ERROR(state_->directory().DeleteWorkspace(workspace, state_->clock()));
+  RETURN_IF_ERROR(platform::DeleteWithLayers(state_->directory(), workspace, state_->clock()));
   state_->Forget(workspace);
   state_->kept().End(workspace);
   return {};

@@ -166,7 +166,7 @@ Status StateDirectory::RemoveLeftovers() const {
 }
 
 Status StateDirectory::CreateWorkspace(const std::string& id, const Settings& settings,
-                                       const Clock& clock) const {
+                                       const Clock& clock, const Fill& fill) const {
   RETURN_IF_ERROR(CheckName("workspace", id));
   const std::string temporary = std::string(kNewPrefix) + NewId(clock);
   RETURN_IF_ERROR(MakeDirectoryAt(workspaces_.get(), temporary));
@@ -174,7 +174,7 @@ Status StateDirectory::CreateWorkspace(const std::string& id, const Settings& se
                    sys::OpenAt(workspaces_.get(), temporary, O_RDONLY | O_DIRECTORY));
   // To the very end: until then it is this name's ids that a crash leaves.
   ASSIGN_OR_RETURN(const DirectoryLock lock, DirectoryLock::TryExclusive(folder.get()));
-  const Status made = MakeWorkspace(id, temporary, folder.get(), settings, clock);
+  const Status made = MakeWorkspace(id, temporary, folder.get(), settings, clock, fill);
   if (made) {
     // What is not on record now is when the workspace is opened.
     static_cast<void>(ids_.Move(temporary, id));
@@ -188,11 +188,12 @@ Status StateDirectory::CreateWorkspace(const std::string& id, const Settings& se
 }
 
 Status StateDirectory::MakeWorkspace(const std::string& id, const std::string& temporary,
-                                     int folder, const Settings& settings,
-                                     const Clock& clock) const {
+                                     int folder, const Settings& settings, const Clock& clock,
+                                     const Fill& fill) const {
   ASSIGN_OR_RETURN(const OwnIdentity own, ids_.Take(id, temporary));
   const sandbox::HostIdentity tools = own ? *own : sandbox::ToolIdentity();
   RETURN_IF_ERROR(FillWorkspace(folder, id, settings, tools, clock));
+  if (fill) RETURN_IF_ERROR(fill(path_ + "/workspaces/" + temporary));
   return RenameNew(workspaces_.get(), temporary, id);
 }
 

@@ -2,6 +2,7 @@
 // docs/formats/state.md has the layout.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,11 @@ class StateDirectory {
   const std::string& id() const { return id_; }
 
   /// Makes a workspace: all of it, or nothing. Its files belong to the ids under which its tools
-  /// run. kAlreadyExists.
-  Status CreateWorkspace(const std::string& id, const Settings& settings, const Clock& clock) const;
+  /// run. `fill` puts more into its folder, whose path it gets, before it has its name.
+  /// kAlreadyExists.
+  using Fill = std::function<Status(const std::string& folder)>;
+  Status CreateWorkspace(const std::string& id, const Settings& settings, const Clock& clock,
+                         const Fill& fill = {}) const;
   /// The folder of a workspace, O_PATH. kNotFound.
   Result<sys::UniqueFd> OpenWorkspace(const std::string& id) const;
   /// The ids under which the tools of a workspace run, to whom its files belong, or belong now.
@@ -47,7 +51,7 @@ class StateDirectory {
         ids_(std::move(ids)) {}
   Status RemoveLeftovers() const;
   Status MakeWorkspace(const std::string& id, const std::string& temporary, int folder,
-                       const Settings& settings, const Clock& clock) const;
+                       const Settings& settings, const Clock& clock, const Fill& fill) const;
 
   std::string path_;
   std::string id_;
