@@ -15,6 +15,7 @@ check() {
 check admission 4 delay_ratio whole_ratio
 check sandbox_start 4 ready_ms ready_vs_bwrap warm_vs_bwrap cold_vs_bwrap p99_vs_p50 api_echo_ms
 check overlay 4 ready_shared_vs_plain mount_vs_ready_plain
+check fork 200 fork_ms fork_vs_cp copied_vs_cp
 check exec 4 exec_static_ms exec_vs_spawn output_vs_pipe write_vs_file read_vs_file
 check checkpoint 2 upper_checkpoint_ms upper_vs_git upper_vs_walk
 if [ "$(id -u)" -ne 0 ]; then
