@@ -61,6 +61,13 @@ class SkippedAtEnd : public testing::Environment {
 
 void NoteSkipped(const std::string& what, const std::string& why) { Skipped()[what] = why; }
 
+FastDirectory::FastDirectory() {
+  CHECK(::mkdtemp(path_.data()) != nullptr && ::chmod(path_.c_str(), 0755) == 0);
+  const auto tools = sandbox::ToolIdentity();
+  CHECK(::chown(path_.c_str(), tools.uid, tools.gid) == 0);
+}
+FastDirectory::~FastDirectory() { static_cast<void>(sys::RemoveTree(AT_FDCWD, path_)); }
+
 // ---- Host
 
 Host::Host() : host_name_(HostName()) {

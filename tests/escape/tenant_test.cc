@@ -2,7 +2,6 @@
 // stays in it, comes to an end, and costs what it should.
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -32,23 +31,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 constexpr char kVictimText[] = "canary of the victim\n";
-
-// In memory, for what would take a disk half a minute.
-class FastDirectory {
- public:
-  FastDirectory() {
-    CHECK(::mkdtemp(path_.data()) != nullptr && ::chmod(path_.c_str(), 0755) == 0);
-    const auto tools = sandbox::ToolIdentity();
-    CHECK(::chown(path_.c_str(), tools.uid, tools.gid) == 0);
-  }
-  ~FastDirectory() { static_cast<void>(sys::RemoveTree(AT_FDCWD, path_)); }
-  FastDirectory(const FastDirectory&) = delete;
-  FastDirectory& operator=(const FastDirectory&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_ = "/dev/shm/cofferdam-test-XXXXXX";
-};
 
 class TenantAttacks : public EscapeTest {
  protected:
