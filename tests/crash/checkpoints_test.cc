@@ -5,6 +5,7 @@
 // again, as far as the machine's scheduling lets them.
 #include "projects/checkpoints.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -57,6 +58,12 @@ class Victim {
   void Wait() {
     char byte;
     CHECK(*sys::Read(acknowledged_.get(), {&byte, 1}) == 1);
+  }
+  /// Until it says that it is done, or the time is over.
+  void WaitAtMost(std::chrono::nanoseconds time) {
+    pollfd acknowledged{acknowledged_.get(), POLLIN, 0};
+    const timespec limit{time.count() / 1'000'000'000, time.count() % 1'000'000'000};
+    ::ppoll(&acknowledged, 1, &limit, nullptr);
   }
   /// Whether it had said that it is done.
   bool Kill() {
@@ -125,11 +132,10 @@ class CheckpointCrash : public testing::Test {
   }
 
   bool RunAndKill(const std::function<bool()>& work, std::chrono::nanoseconds length) {
-    const std::int64_t most = length.count() * 3 / 4;
+    const std::int64_t most = length.count();
     const std::int64_t delay = std::uniform_int_distribution<std::int64_t>(0, most)(random_);
     Victim victim(work);
-    const timespec time{delay / 1'000'000'000, delay % 1'000'000'000};
-    ::nanosleep(&time, nullptr);
+    victim.WaitAtMost(std::chrono::nanoseconds(delay));
     return victim.Kill();
   }
 
