@@ -24,6 +24,7 @@
 
 #include "ground.h"
 #include "host_process.h"
+#include "projects/checkpoints.h"
 #include "sys/file.h"
 #include "sys/process.h"
 #include "sys/testing/temp_dir.h"
@@ -338,7 +339,8 @@ void CrashTest::KillAt(HostProcess& host, Victim victim, const KillPoint& point,
     ++(had_sandbox ? tally.after : tally.before);
 }
 
-/// Everything that the host said to have ended stands in the record and in the transcript.
+/// Everything that the host said to have ended stands in the record and in the transcript, and
+/// every checkpoint that it spoke of is kept.
 void CrashTest::ExpectNothingLost(const HostProcess& host, const std::string& run,
                                   const std::vector<std::string>& transcript) const {
   const std::vector<ToolCall> calls = CallsOf(transcript);
@@ -353,6 +355,15 @@ void CrashTest::ExpectNothingLost(const HostProcess& host, const std::string& ru
     ASSERT_NE(call, calls.end()) << id;
     EXPECT_EQ(call->result, event.at("content").get<std::string>());
   }
+  auto checkpoints = projects::Checkpoints::Open(state_ + "/workspaces/alice", SystemClock());
+  ASSERT_TRUE(checkpoints) << checkpoints.error().ToString();
+  const auto kept = checkpoints->List();
+  ASSERT_TRUE(kept) << kept.error().ToString();
+  for (const Json& event : host.said())
+    if (event.at("event") == "checkpoint") {
+      EXPECT_TRUE(std::ranges::count(*kept, event.at("checkpoint").get<std::int64_t>(),
+                                     &projects::Checkpoint::id));
+    }
 }
 
 /// Each call has taken effect at most once, and those that the host said to have ended well have.
@@ -418,9 +429,13 @@ void CrashTest::KillHosts(Victim victim, const std::string& name) {
     ASSERT_TRUE(host->has_ended());
     host->Reap();
 
-    // The launcher removes the groups; without one the next start does.
+    // The launcher removes the groups, and thaws what was frozen for a checkpoint; without one the
+    // next start does.
     const bool groups_may_stay = victim == Victim::kHostAndLauncher || tally.before > before.before;
-    ASSERT_EQ(ground_->WaitUntilNothingIsLeft(Nobody, groups_may_stay), "");
+    const auto frozen = [this] { return ground_->Frozen(); };
+    const std::function<std::set<pid_t>()> may_stay =
+        victim == Victim::kHostAndLauncher ? frozen : std::function<std::set<pid_t>()>(Nobody);
+    ASSERT_EQ(ground_->WaitUntilNothingIsLeft(may_stay, groups_may_stay), "");
     if (!ground_->Groups().empty()) ++tally.groups;
     if (!Temporaries().empty()) ++tally.temporaries;
     const std::vector<std::string> transcript = Transcript(session);

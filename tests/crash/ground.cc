@@ -165,6 +165,18 @@ std::vector<std::string> Ground::Groups() const {
   return groups;
 }
 
+std::set<pid_t> Ground::Frozen() const {
+  std::set<pid_t> frozen;
+  for (const std::string& group : Groups())
+    for (const std::string& name : Names(group)) {
+      const std::string directory = group + "/" + name;
+      if (!sys::ReadFile(directory + "/freezer.state").value_or("").starts_with("FR")) continue;
+      std::istringstream pids(sys::ReadFile(directory + "/cgroup.procs").value_or(""));
+      for (pid_t pid = 0; pids >> pid;) frozen.insert(pid);
+    }
+  return frozen;
+}
+
 std::string Ground::StillInNamespaces(const std::set<pid_t>& allowed) const {
   std::string found;
   for (const pid_t pid : Processes()) {

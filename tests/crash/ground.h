@@ -36,6 +36,10 @@ class Ground {
   /// The control groups that hosts made and that are still there, by path.
   std::vector<std::string> Groups() const;
 
+  /// The processes in groups that somebody has frozen. With version 1 of control groups they end
+  /// only when they are thawed, also by a kill.
+  std::set<pid_t> Frozen() const;
+
   /// Waits until there is nothing left but what `allowed` names and (for a host that lives on)
   /// groups. The empty string, or what is there after 20 seconds.
   std::string WaitUntilNothingIsLeft(const std::function<std::set<pid_t>()>& allowed,
