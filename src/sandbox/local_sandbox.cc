@@ -163,10 +163,8 @@ Result<std::unique_ptr<LocalSandbox>> LocalSandbox::Create(Launcher& launcher,
   sandbox->pidfd_ = std::move(launched.pidfd);
   sandbox->pid_ = launched.reply.pid;
   times.launch = MicrosSince(clock);
-  for (Mount& mount : sandbox->spec_.mounts) {
-    mount.tree = nullptr;
-    mount.shared = nullptr;
-  }
+  // Shared mounts it keeps: whoever makes one has to know when the last sandbox with it has ended.
+  for (Mount& mount : sandbox->spec_.mounts) mount.tree = nullptr;
 
   const auto received = sandbox->ReceiveStartReport(deadline);
   if (!received) return std::unexpected(sandbox->Failed(received.error()));

@@ -38,9 +38,10 @@ struct OverlaySpec {
 /// a layer is EXDEV, which programs answer by copying.
 bool OverlaysAreTrusted();
 
-/// Owns the namespace and with it the mount. Immutable; safe to share. Sandboxes may outlive it. It
-/// outlives the launcher that made it, but for an ordinary user's other launchers it cannot be had:
-/// LocalSandbox::Create says kSandboxLost, and it is to be made anew.
+/// Owns the namespace and with it the mount. Immutable; safe to share. A sandbox that has it holds
+/// it until the sandbox is destroyed, when its processes have ended. It outlives the launcher that
+/// made it, but for an ordinary user's other launchers it cannot be had: LocalSandbox::Create says
+/// kSandboxLost, and it is to be made anew.
 class SharedMount {
  public:
   SharedMount(sys::UniqueFd mount_namespace, sys::UniqueFd root, bool trusted)

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <memory>
 #include <thread>
 #include <tuple>
 
@@ -334,6 +335,17 @@ TEST_F(OverlayTest, GoesWithTheLastThatHasIt) {
   int seen = EBUSY;
   while (seen == EBUSY && !patience.Expired()) seen = TryTheUpper();
   EXPECT_EQ(seen, 0);
+}
+
+TEST_F(OverlayTest, ASandboxHoldsItAsLongAsItExists) {
+  auto mount = Mounted();
+  auto sandbox = Make(mount);
+  ASSERT_NE(sandbox, nullptr);
+  const std::weak_ptr<const SharedMount> seen = mount;
+  mount = nullptr;
+  EXPECT_FALSE(seen.expired());
+  sandbox = nullptr;
+  EXPECT_TRUE(seen.expired());
 }
 
 TEST_F(OverlayTest, LeavesNothingInTheLauncher) {

@@ -65,7 +65,8 @@ struct Mount {
   bool writable = false;
   /// A mount that is attached nowhere, in place of `source`. The first sandbox made with it has it.
   std::shared_ptr<const sys::UniqueFd> tree = nullptr;
-  /// A mount that any number of sandboxes have (overlay.h), in place of `source`.
+  /// A mount that any number of sandboxes have (overlay.h), in place of `source`. Each holds it as
+  /// long as it exists.
   std::shared_ptr<const SharedMount> shared = nullptr;
   /// Who the files of `source` belong to on the disk. They appear as the sandbox's identity's, and
   /// what it makes belongs to the owner; those of others appear as nobody's. kUnsupported when this
