@@ -2,6 +2,7 @@
 
 #include <limits.h>
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <utility>
@@ -321,6 +322,49 @@ Result<bool> InsertBase(Database& database, const std::string& view, const std::
                    {view, path, node.kind, node.mode, node.size, node.modified, node.target,
                     node.opaque, node.redirect, node.object}));
   return database.changes() > 0;
+}
+
+Status DeleteEndedEpochs(Database& database) {
+  RETURN_IF_ERROR(
+      database.Run("DELETE FROM checkpoints AS old WHERE epoch < "
+                   "(SELECT max(epoch) FROM checkpoints WHERE view = old.view)"));
+  // Those that are forgotten have given their changes to a later one.
+  return database.Run("DELETE FROM changes WHERE checkpoint NOT IN (SELECT id FROM checkpoints)");
+}
+
+Status ForgetBefore(Database& database, const std::string& view, std::int64_t id) {
+  RETURN_IF_ERROR(
+      database.Run("DELETE FROM changes AS old WHERE view = ?1 AND checkpoint < ?2 AND EXISTS "
+                   "(SELECT 1 FROM changes WHERE view = old.view AND path = old.path AND "
+                   "checkpoint > old.checkpoint AND checkpoint <= ?2)",
+                   {view, id}));
+  RETURN_IF_ERROR(
+      database.Run("UPDATE changes SET checkpoint = ?2 WHERE view = ?1 AND checkpoint < ?2",
+                   {view, id}));
+  RETURN_IF_ERROR(
+      database.Run("DELETE FROM changes WHERE view = ?1 AND checkpoint = ?2 AND kind = ?3",
+                   {view, id, kGone}));
+  RETURN_IF_ERROR(
+      database.Run("UPDATE current SET checkpoint = ?2 WHERE view = ?1 AND checkpoint < ?2",
+                   {view, id}));
+  RETURN_IF_ERROR(
+      database.Run("DELETE FROM checkpoints WHERE view = ?1 AND id < (SELECT max(id) FROM "
+                   "checkpoints WHERE view = ?1 AND id < ?2)",
+                   {view, id}));
+  return database.Run(
+      "UPDATE checkpoints SET reason = ?3, session = '', run = '', turn = 0, changed = 0 "
+      "WHERE view = ?1 AND id < ?2",
+      {view, id, kForgotten});
+}
+
+Result<std::uint64_t> ObjectBytes(Database& database) {
+  std::int64_t bytes = 0;
+  RETURN_IF_ERROR(database.Run(
+      "SELECT sum(size) FROM (SELECT max(size) AS size FROM (SELECT object, size FROM changes "
+      "UNION ALL SELECT object, size FROM current UNION ALL SELECT object, size FROM bases) "
+      "WHERE object <> '' GROUP BY object)",
+      {}, [&](const Row& row) { bytes = row.Integer(0); }));
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(bytes, 0));
 }
 
 Result<std::set<ObjectId>> LoadObjects(Database& database) {

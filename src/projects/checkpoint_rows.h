@@ -7,6 +7,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -45,6 +46,15 @@ Result<std::optional<Checkpoints::Base>> LoadBase(storage::Database& database,
 Result<bool> InsertBase(storage::Database& database, const std::string& view,
                         const std::string& path, const Checkpoints::Base& base);
 
+/// Within a transaction: the checkpoints of epochs that have ended.
+Status DeleteEndedEpochs(storage::Database& database);
+/// Within a transaction, after DeleteEndedEpochs: what checkpoint `id` of a view needs of those
+/// before it becomes its own; one of them stays as a mark, kForgotten.
+Status ForgetBefore(storage::Database& database, const std::string& view, std::int64_t id);
+inline constexpr std::string_view kForgotten = "forgotten";
+
+/// How many bytes the objects have together that a row names.
+Result<std::uint64_t> ObjectBytes(storage::Database& database);
 /// Every object that a row names.
 Result<std::set<ObjectId>> LoadObjects(storage::Database& database);
 

@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <set>
 #include <utility>
 
+#include "base/check.h"
 #include "projects/checkpoint_rows.h"
 #include "projects/restore.h"
 #include "storage/atomic_file.h"
@@ -83,11 +85,19 @@ Result<KeptTree*> Checkpoints::Current(const std::string& view) {
 Result<KeptTree> Checkpoints::StateAt(const std::string& view, std::int64_t id) {
   if (id == 0) return KeptTree();
   std::optional<std::int64_t> epoch;
-  RETURN_IF_ERROR(database_.Run("SELECT epoch FROM checkpoints WHERE view = ?1 AND id = ?2",
-                                {view, id},
-                                [&](const storage::Row& row) { epoch = row.Integer(0); }));
+  std::string reason;
+  RETURN_IF_ERROR(database_.Run("SELECT epoch, reason FROM checkpoints WHERE view = ?1 AND id = ?2",
+                                {view, id}, [&](const storage::Row& row) {
+                                  epoch = row.Integer(0);
+                                  reason = row.Text(1);
+                                }));
   if (!epoch)
     return Err(ErrorCode::kNotFound, "there is no checkpoint " + std::to_string(id) + " here");
+  if (reason == kForgotten)
+    return Err(ErrorCode::kInvalidArgument,
+               "what the files were then is forgotten: the oldest checkpoints go when all take "
+               "more than the workspace's disk limit",
+               "go back to a later one, or raise disk_mib for the future");
   ASSIGN_OR_RETURN(const std::int64_t now, EpochOf(view));
   if (*epoch != now)
     return Err(ErrorCode::kInvalidArgument,
@@ -244,11 +254,7 @@ Result<std::uint64_t> Checkpoints::Collect() {
   // Contents go while nobody can say that they are needed. When it is killed then, rows of epochs
   // that have ended are left without their contents, and go the next time.
   const Status collected = database_.Transaction([&]() -> Status {
-    RETURN_IF_ERROR(
-        database_.Run("DELETE FROM checkpoints AS old WHERE epoch < "
-                      "(SELECT max(epoch) FROM checkpoints WHERE view = old.view)"));
-    RETURN_IF_ERROR(
-        database_.Run("DELETE FROM changes WHERE checkpoint NOT IN (SELECT id FROM checkpoints)"));
+    RETURN_IF_ERROR(DeleteEndedEpochs(database_));
     ASSIGN_OR_RETURN(const std::set<ObjectId> used, LoadObjects(database_));
     ASSIGN_OR_RETURN(
         freed, objects_.Collect([&](const ObjectId& object) { return used.contains(object); }));
@@ -256,6 +262,53 @@ Result<std::uint64_t> Checkpoints::Collect() {
   });
   if (!collected) return std::unexpected(collected.error());
   return freed;
+}
+
+Result<std::size_t> Checkpoints::KeepWithin(std::uint64_t max_bytes) {
+  std::size_t forgotten = 0;
+  for (bool goes_on = true; goes_on;) {
+    ASSIGN_OR_RETURN(const std::uint64_t bytes, ObjectBytes(database_));
+    if (bytes <= max_bytes) return forgotten;
+    {
+      ASSIGN_OR_RETURN(const storage::FileLock lock, Lock({}));
+      ASSIGN_OR_RETURN(const std::size_t now, ForgetOldest());
+      forgotten += now;
+      goes_on = now > 0;
+    }
+    RETURN_IF_ERROR(Collect());
+  }
+  return forgotten;
+}
+
+/// A quarter of what can be forgotten, so that it need not be done again soon. The caller has the
+/// lock.
+Result<std::size_t> Checkpoints::ForgetOldest() {
+  ASSIGN_OR_RETURN(const std::vector<Intent> intents, LoadIntents(database_));
+  if (!intents.empty()) return 0;
+  std::size_t forgotten = 0;
+  current_.clear();
+  const Status done = database_.Transaction([&]() -> Status {
+    RETURN_IF_ERROR(DeleteEndedEpochs(database_));
+    ASSIGN_OR_RETURN(const std::vector<Checkpoint> all, LoadCheckpoints(database_, {}));
+    std::map<std::string, std::int64_t> last;
+    for (const Checkpoint& checkpoint : all) last[checkpoint.view] = checkpoint.id;
+    std::vector<const Checkpoint*> oldest;
+    for (const Checkpoint& checkpoint : all)
+      if (checkpoint.id != last[checkpoint.view] && checkpoint.label.reason != kForgotten)
+        oldest.push_back(&checkpoint);
+    oldest.resize((oldest.size() + 3) / 4);
+    for (const Checkpoint* checkpoint : oldest) {
+      const auto next = std::ranges::find_if(all, [&](const Checkpoint& later) {
+        return later.view == checkpoint->view && later.id > checkpoint->id;
+      });
+      CHECK(next != all.end());
+      RETURN_IF_ERROR(ForgetBefore(database_, checkpoint->view, next->id));
+    }
+    forgotten = oldest.size();
+    return {};
+  });
+  if (!done) return std::unexpected(done.error());
+  return forgotten;
 }
 
 }  // namespace cofferdam::projects

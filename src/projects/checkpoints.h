@@ -131,6 +131,12 @@ class Checkpoints {
   /// ended; gives the bytes that it freed.
   Result<std::uint64_t> Collect();
 
+  /// Forgets the oldest checkpoints until the contents of all take at most `max_bytes`, and
+  /// collects; the last one of each view stays, whatever it takes. Going back to what is forgotten
+  /// is kInvalidArgument; in its place List has one with the reason "forgotten". Gives how many it
+  /// forgot.
+  Result<std::size_t> KeepWithin(std::uint64_t max_bytes);
+
  private:
   Checkpoints(sys::UniqueFd directory, storage::Database database, ObjectStore objects,
               const Clock& clock, std::uint64_t max_file_bytes)
@@ -143,6 +149,7 @@ class Checkpoints {
   Result<storage::FileLock> Lock(const std::stop_token& stop) const;
   Result<std::int64_t> EpochOf(const std::string& view);
   Result<KeptTree> StateAt(const std::string& view, std::int64_t id);
+  Result<std::size_t> ForgetOldest();
   Result<KeptTree*> Current(const std::string& view);
   Status Save(Checkpoint& checkpoint, const std::vector<UpperChange>& changes);
   Status SaveKept(const Checkpoint& checkpoint, const std::string& path, const KeptTree& before,

@@ -406,5 +406,65 @@ TEST_F(CheckpointsTest, DiskFullLosesNothing) {
   EXPECT_EQ(taken->changes.size(), 41U);
 }
 
+TEST_F(CheckpointsTest, ForgetsTheOldestToKeepWithinALimitAndNothingElse) {
+  std::vector<std::int64_t> ids;
+  std::vector<Picture> pictures;
+  Put(ground_ / "same", std::string(1000, 's'));
+  for (int turn = 0; turn < 8; ++turn) {
+    Put(ground_ / "changes", std::string(1000, static_cast<char>('a' + turn)));
+    if (turn == 1) fs::remove(ground_ / "gone");
+    if (turn == 0) Put(ground_ / "gone", std::string(500, 'g'));
+    ids.push_back(TakeId());
+    pictures.push_back(ground_.Look());
+  }
+  const auto forgotten = checkpoints_.KeepWithin(5000);
+  ASSERT_TRUE(forgotten) << forgotten.error().ToString();
+  ASSERT_GT(*forgotten, 0U);
+  ASSERT_LT(*forgotten, 7U);
+  EXPECT_EQ(checkpoints_.List()->front().label.reason, "forgotten");
+  EXPECT_EQ(checkpoints_.List()->size(), 8 - *forgotten + 1);
+  // sha256 of 500 times 'g'
+  EXPECT_EQ(checkpoints_.objects().Open(IdOf(std::string(500, 'g'))).error().code,
+            ErrorCode::kNotFound);
+  for (std::size_t turn = 0; turn < ids.size(); ++turn) {
+    const auto restored = Restore(ids[turn]);
+    if (turn >= *forgotten) {
+      ASSERT_TRUE(restored) << restored.error().ToString();
+      EXPECT_EQ(ground_.Look(), pictures[turn]) << turn;
+    } else {
+      ASSERT_FALSE(restored) << turn;
+    }
+  }
+}
+
+TEST_F(CheckpointsTest, KeepsTheLastOneWhateverItTakes) {
+  Put(ground_ / "file", std::string(1000, 'a'));
+  Take();
+  Put(ground_ / "file", std::string(1000, 'b'));
+  const std::int64_t last = TakeId();
+  const Picture picture = ground_.Look();
+  ASSERT_TRUE(checkpoints_.KeepWithin(1));
+  fs::remove(ground_ / "file");
+  ASSERT_TRUE(Restore(last));
+  EXPECT_EQ(ground_.Look(), picture);
+}
+
+TEST_F(CheckpointsTest, ForgetsOfEachViewOnlyWhatItsNextOneHas) {
+  const UpperGround other;
+  Put(ground_ / "file", std::string(1000, 'a'));
+  Put(other / "only", std::string(1000, 'o'));
+  Take();
+  const auto only = checkpoints_.Take("other", other.upper(), {.reason = "turn"});
+  ASSERT_TRUE(only);
+  Put(ground_ / "file", std::string(1000, 'b'));
+  Take();
+  ASSERT_TRUE(checkpoints_.KeepWithin(2000));
+  fs::remove(other / "only");
+  const auto restored = checkpoints_.Restore("other", only->checkpoint->id, other.upper(),
+                                             {.reason = "rewind"});
+  ASSERT_TRUE(restored) << restored.error().ToString();
+  EXPECT_TRUE(fs::exists(other / "only"));
+}
+
 }  // namespace
 }  // namespace cofferdam::projects
