@@ -170,6 +170,12 @@ Result<OpenView::Outcome> OpenView::Take(projects::CheckpointLabel label,
   return outcome;
 }
 
+Status OpenView::KeepWithin(std::uint64_t max_bytes) {
+  const std::lock_guard lock(mutex_);
+  if (auto kept = checkpoints_.KeepWithin(max_bytes); !kept) return std::unexpected(kept.error());
+  return {};
+}
+
 // The caller holds the lock. No sandbox can write there, so that all may go on meanwhile.
 Status OpenView::LookBelow(Outcome& outcome) {
   if (!parts_->is_overlay()) return {};

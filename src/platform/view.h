@@ -87,6 +87,8 @@ class OpenView : public std::enable_shared_from_this<OpenView> {
   /// Takes a checkpoint while all is still. `label.frozen` is put in here. Only of views with an
   /// upper.
   Result<Outcome> Take(projects::CheckpointLabel label, const std::stop_token& stop = {});
+  /// Forgets the oldest checkpoints of the workspace until all take at most so much.
+  Status KeepWithin(std::uint64_t max_bytes);
 
  private:
   OpenView(ViewChoice choice, std::string folder, ViewLock lock, projects::Checkpoints checkpoints,

@@ -9,6 +9,8 @@ namespace cofferdam::platform {
 namespace {
 
 constexpr char kWorkspaceTarget[] = "/workspace";
+/// By how much a run may go over the limit between two looks: the limit divided by this.
+constexpr std::uint64_t kLooks = 16;
 
 }  // namespace
 
@@ -28,6 +30,7 @@ Status ViewUse::PutInto(sandbox::SandboxSpec& spec, const DiskPlan& disk,
                "changes of an overlay",
                "use another workspace, or project_mode direct or read-only");
   has_checkpoints_ = parts != nullptr && !in_image;
+  limit_ = static_cast<std::uint64_t>(disk.ForRecord().bytes);
   // The plan has put the image's tree there.
   if (in_image && parts != nullptr) return {};
   ASSIGN_OR_RETURN(sandbox::Mount mount, view_->MountFor(launcher));
@@ -53,7 +56,21 @@ Result<OpenView::Outcome> ViewUse::Take(projects::CheckpointLabel label) {
   if (!has_checkpoints_) return OpenView::Outcome();
   auto outcome = view_->Take(std::move(label));
   if (!outcome) return std::unexpected(outcome.error().With("taking a checkpoint"));
+  if (outcome->taken.checkpoint) RETURN_IF_ERROR(KeepWithinLimit(outcome->taken));
   return outcome;
+}
+
+// Adding up what all take costs more than a small turn.
+Status ViewUse::KeepWithinLimit(const projects::Taken& taken) {
+  if (limit_ == 0) return {};
+  std::uint64_t added = 0;
+  for (const projects::UpperChange& change : taken.changes)
+    if (!change.object.empty()) added += change.node->size;
+  const bool first = !added_.has_value();
+  added_ = added_.value_or(0) + added;
+  if (!first && *added_ < limit_ / kLooks) return {};
+  added_ = 0;
+  return view_->KeepWithin(limit_);
 }
 
 }  // namespace cofferdam::platform

@@ -1,7 +1,9 @@
 // A run's or a command's use of a view: from before its sandbox is made until after its end.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 
@@ -45,7 +47,8 @@ class ViewUse {
   /// Whether a path, as a tool is given it, is one whose changes a checkpoint finds.
   bool HasCheckpointsOf(const std::string& path) const;
   record::NewEvent Opened() const;
-  /// An outcome without a checkpoint when there are none.
+  /// An outcome without a checkpoint when there are none. What the checkpoints of a workspace take
+  /// is kept within its disk limit, so that what a tenant writes has an end.
   Result<OpenView::Outcome> Take(projects::CheckpointLabel label);
 
   /// What keeps the view in use, for a sandbox that is kept longer.
@@ -53,9 +56,13 @@ class ViewUse {
 
  private:
   explicit ViewUse(std::shared_ptr<OpenView> view) : view_(std::move(view)) {}
+  Status KeepWithinLimit(const projects::Taken& taken);
 
   std::shared_ptr<OpenView> view_;
   bool has_checkpoints_ = false;
+  std::uint64_t limit_ = 0;
+  // What was kept since the limit was last looked at; nothing before the first time.
+  std::optional<std::uint64_t> added_;
 };
 
 }  // namespace cofferdam::platform

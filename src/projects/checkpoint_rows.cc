@@ -338,15 +338,12 @@ Status ForgetBefore(Database& database, const std::string& view, std::int64_t id
                    "(SELECT 1 FROM changes WHERE view = old.view AND path = old.path AND "
                    "checkpoint > old.checkpoint AND checkpoint <= ?2)",
                    {view, id}));
-  RETURN_IF_ERROR(
-      database.Run("UPDATE changes SET checkpoint = ?2 WHERE view = ?1 AND checkpoint < ?2",
-                   {view, id}));
-  RETURN_IF_ERROR(
-      database.Run("DELETE FROM changes WHERE view = ?1 AND checkpoint = ?2 AND kind = ?3",
-                   {view, id, kGone}));
-  RETURN_IF_ERROR(
-      database.Run("UPDATE current SET checkpoint = ?2 WHERE view = ?1 AND checkpoint < ?2",
-                   {view, id}));
+  RETURN_IF_ERROR(database.Run(
+      "UPDATE changes SET checkpoint = ?2 WHERE view = ?1 AND checkpoint < ?2", {view, id}));
+  RETURN_IF_ERROR(database.Run(
+      "DELETE FROM changes WHERE view = ?1 AND checkpoint = ?2 AND kind = ?3", {view, id, kGone}));
+  RETURN_IF_ERROR(database.Run(
+      "UPDATE current SET checkpoint = ?2 WHERE view = ?1 AND checkpoint < ?2", {view, id}));
   RETURN_IF_ERROR(
       database.Run("DELETE FROM checkpoints WHERE view = ?1 AND id < (SELECT max(id) FROM "
                    "checkpoints WHERE view = ?1 AND id < ?2)",

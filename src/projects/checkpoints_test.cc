@@ -460,8 +460,8 @@ TEST_F(CheckpointsTest, ForgetsOfEachViewOnlyWhatItsNextOneHas) {
   Take();
   ASSERT_TRUE(checkpoints_.KeepWithin(2000));
   fs::remove(other / "only");
-  const auto restored = checkpoints_.Restore("other", only->checkpoint->id, other.upper(),
-                                             {.reason = "rewind"});
+  const auto restored =
+      checkpoints_.Restore("other", only->checkpoint->id, other.upper(), {.reason = "rewind"});
   ASSERT_TRUE(restored) << restored.error().ToString();
   EXPECT_TRUE(fs::exists(other / "only"));
 }

@@ -407,5 +407,23 @@ TEST_F(ProjectTest, WhatIsChangedOfAProjectCountsAgainstTheLimitOfTheDisk) {
   EXPECT_THAT(Data(result, "checkpoint.taken"), testing::SizeIs(1)) << "it can be taken back";
 }
 
+TEST_F(ProjectTest, WhatCheckpointsTakeStaysWithinTheLimitOfTheDisk) {
+  const auto write = [&](char digit) {
+    RunOptions options = Options(
+        OneCommand("head -c 9437184 /dev/zero | tr '\\0' " + std::string(1, digit) + " > a"));
+    options.settings.project = project_;
+    options.settings.disk_mib = 16;
+    const RunResult result = Play(options);
+    EXPECT_FALSE(result.error) << result.error->ToString();
+  };
+  for (const char digit : {'1', '2', '3', '4'}) write(digit);
+  std::uintmax_t bytes = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(
+           temp_ / "state/workspaces/alice/checkpoints/objects"))
+    if (entry.is_regular_file()) bytes += entry.file_size();
+  EXPECT_LT(bytes, 17U << 20);
+  EXPECT_GT(bytes, 9U << 20) << "the last one is there";
+}
+
 }  // namespace
 }  // namespace cofferdam::e2e
