@@ -51,7 +51,8 @@ struct ForkResult {
   std::string reason = {};
   /// The new layer's id; empty when none was needed, since there was nothing above those before.
   std::string layer = {};
-  /// Of a copy, paths in /workspace: devices, pipes and sockets, and what could not be read.
+  /// Of a copy, paths in /workspace, for a person (control bytes and the like as \xNN): devices,
+  /// pipes and sockets, and what could not be read.
   std::vector<std::string> left_out = {};
   double milliseconds = 0;
 };

@@ -6,7 +6,6 @@
 #include "cli/exit_codes.h"
 #include "cli/program.h"
 #include "platform/settings.h"
-#include "projects/tree_walk.h"
 
 namespace cofferdam::cli {
 namespace {
@@ -80,23 +79,19 @@ Result<int> Fork(const Program& program, const WorkspaceFlags& flags) {
   ASSIGN_OR_RETURN(Platform platform, OpenPlatform(program));
   ASSIGN_OR_RETURN(const ForkResult forked, platform.ForkWorkspace(flags.id, flags.copy));
   if (program.json) {
-    json::Json left_out = json::Json::array();
-    for (const std::string& path : forked.left_out)
-      left_out.push_back(projects::PathForPerson(path));
     PrintJson({{"from", flags.id},
                {"to", flags.copy},
                {"method", forked.method},
                {"reason", forked.reason},
                {"layer", forked.layer},
-               {"left_out", std::move(left_out)},
+               {"left_out", forked.left_out},
                {"milliseconds", forked.milliseconds}});
     return kExitOk;
   }
   std::cout << flags.copy << ": the files of " << flags.id << ", " << forked.method;
   if (!forked.reason.empty()) std::cout << ": " << forked.reason;
   std::cout << '\n';
-  for (const std::string& path : forked.left_out)
-    std::cout << "  left out: " << projects::PathForPerson(path) << '\n';
+  for (const std::string& path : forked.left_out) std::cout << "  left out: " << path << '\n';
   return kExitOk;
 }
 

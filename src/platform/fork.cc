@@ -154,8 +154,8 @@ class Fork {
   Result<ForkResult> Named(CopiedLayer copied, const std::string& reason) {
     RETURN_IF_ERROR(MakeWorkspace(copied.layers));
     ForkResult result{.method = "copied", .reason = reason, .layer = std::move(copied.id)};
-    for (projects::LeftOut& left_out : copied.left_out)
-      result.left_out.push_back(std::move(left_out.path));
+    for (const projects::LeftOut& left_out : copied.left_out)
+      result.left_out.push_back(projects::PathForPerson(left_out.path));
     return result;
   }
 
