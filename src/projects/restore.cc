@@ -91,8 +91,7 @@ class Rewriter {
     if (S_ISDIR(entry.info.st_mode) != (want.node.kind == NodeKind::kDirectory))
       return Remove(entry);
     if (S_ISDIR(entry.info.st_mode)) return ClearDirectory(entry, wanted);
-    if (have != nullptr && have->node == want.node && have->object == want.object)
-      wanted_.erase(wanted);
+    if (have != nullptr && IsSame(*have, want)) wanted_.erase(wanted);
     return Descend::kNo;
   }
 
