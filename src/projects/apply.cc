@@ -109,12 +109,16 @@ Status Apply(const ApplyPlan& plan, const LayerView& upper, int project, int jou
 }
 
 Result<std::optional<bool>> RecoverApply(int project, int journal_directory) {
-  ASSIGN_OR_RETURN(auto content, ReadJournalIn(journal_directory));
-  if (!content) return std::nullopt;
+  ASSIGN_OR_RETURN(const bool is_there, HasJournal(journal_directory));
+  if (!is_there) return std::nullopt;
+  // Whoever writes the journal has the lock, and may have finished when we have it.
   ASSIGN_OR_RETURN(const sys::UniqueFd lock, LockProject(project));
-  // Whoever had the lock until now may have come further.
-  ASSIGN_OR_RETURN(content, ReadJournalIn(journal_directory));
-  if (!content) return std::nullopt;
+  ASSIGN_OR_RETURN(const auto content, ReadJournalIn(journal_directory));
+  if (!content) {
+    // It was begun, and nothing else was.
+    RETURN_IF_ERROR(ApplyJournal::Remove(journal_directory));
+    return std::nullopt;
+  }
   if (content->state == ApplyState::kApplied) {
     RETURN_IF_ERROR(RemoveStage(project, content->stage));
     return true;

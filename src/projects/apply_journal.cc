@@ -142,13 +142,6 @@ Status ParseLine(const storage::Line& text, JournalContent& content) {
   return {};
 }
 
-Result<bool> IsThere(int directory) {
-  struct stat info;
-  if (::fstatat(directory, kName, &info, AT_SYMLINK_NOFOLLOW) == 0) return true;
-  if (errno == ENOENT) return false;
-  return ErrnoError(errno, "looking for the journal of an apply");
-}
-
 }  // namespace
 
 Result<std::optional<JournalContent>> ReadJournal(storage::ByteSource source) {
@@ -172,18 +165,22 @@ Result<std::optional<JournalContent>> ReadJournal(storage::ByteSource source) {
   return content;
 }
 
+Result<bool> HasJournal(int directory) {
+  struct stat info;
+  if (::fstatat(directory, kName, &info, AT_SYMLINK_NOFOLLOW) == 0) return true;
+  if (errno == ENOENT) return false;
+  return ErrnoError(errno, "looking for the journal of an apply");
+}
+
 Result<std::optional<JournalContent>> ReadJournalIn(int directory) {
-  ASSIGN_OR_RETURN(const bool is_there, IsThere(directory));
+  ASSIGN_OR_RETURN(const bool is_there, HasJournal(directory));
   if (!is_there) return std::nullopt;
   ASSIGN_OR_RETURN(const sys::UniqueFd file, sys::OpenAt(directory, kName, O_RDONLY | O_NOFOLLOW));
-  ASSIGN_OR_RETURN(auto content, ReadJournal(storage::FileSource(file.get())));
-  // One without a header was begun, and nothing else had been.
-  if (!content) RETURN_IF_ERROR(ApplyJournal::Remove(directory));
-  return content;
+  return ReadJournal(storage::FileSource(file.get()));
 }
 
 Result<ApplyJournal> ApplyJournal::Begin(int directory, const std::string& stage) {
-  ASSIGN_OR_RETURN(const bool is_there, IsThere(directory));
+  ASSIGN_OR_RETURN(const bool is_there, HasJournal(directory));
   if (is_there) return Err(ErrorCode::kBusy, "an earlier apply has not been finished");
   ASSIGN_OR_RETURN(ApplyJournal journal, Continue(directory));
   RETURN_IF_ERROR(

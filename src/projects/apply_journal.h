@@ -60,8 +60,10 @@ struct JournalContent {
 /// kCorrupt, saying in which line. Nothing for a journal without a whole first line. A last line
 /// that is cut off was never written.
 Result<std::optional<JournalContent>> ReadJournal(storage::ByteSource source);
-/// Nothing when there is none in that directory.
+/// The one in that directory, if there is one.
 Result<std::optional<JournalContent>> ReadJournalIn(int directory);
+/// Whether there is one, be it without a whole first line.
+Result<bool> HasJournal(int directory);
 
 /// Writes one. Each call is on disk when it returns.
 class ApplyJournal {

@@ -67,10 +67,10 @@ TEST_F(ApplyJournalTest, IsNotBegunOverAnotherOne) {
   EXPECT_EQ(second.error().code, ErrorCode::kBusy);
 }
 
-TEST_F(ApplyJournalTest, WithoutAWholeHeaderHasBegunNothingAndGoes) {
+TEST_F(ApplyJournalTest, WithoutAWholeHeaderHasNothingToSay) {
   std::ofstream(folder_ / "apply.journal") << R"({"format":1,"sta)";
   EXPECT_EQ(*Read(), std::nullopt);
-  EXPECT_TRUE(ApplyJournal::Begin(directory_.get(), kStage));
+  EXPECT_TRUE(*HasJournal(directory_.get()));
 }
 
 TEST_F(ApplyJournalTest, ATornLastLineWasNeverWritten) {

@@ -654,6 +654,15 @@ TEST_F(InterruptedApplyTest, WhatTheOwnerWroteSinceStays) {
   EXPECT_EQ(Read(Project("b/x")), "1");
 }
 
+TEST_F(InterruptedApplyTest, BeforeItsFirstLineWasWholeHasDoneNothing) {
+  std::ofstream(ground_.journal() + "/apply.journal") << R"({"format":)";
+  const auto recovered = ground_.Recover();
+  ASSERT_TRUE(recovered) << recovered.error().ToString();
+  EXPECT_EQ(*recovered, std::nullopt);
+  ApplyAll();
+  ExpectProjectIsAgents();
+}
+
 TEST_F(InterruptedApplyTest, WithoutItsStageThereIsNothingToTakeBack) {
   DoFirst(0);
   fs::remove_all(Project(".cofferdam-apply-test"));
