@@ -186,7 +186,8 @@ class Comparison {
     ASSIGN_OR_RETURN(change.after_sha256, HashOf(path, to));
     // Its deletion can be told, and done, without what it held.
     if (to) NameTooLarge(path, from, to);
-    if (change.kind != ChangeKind::kModified || Differ(change)) list_.changes.push_back(change);
+    if (change.kind != ChangeKind::kModified || Differ(change))
+      list_.changes.push_back(std::move(change));
     return {};
   }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include <gtest/gtest.h>
 
@@ -53,6 +54,19 @@ TEST_F(OpenBeneathTest, RefusesWhatLeadsOut) {
          {"../secret", "bad-link", "absolute-link", "/etc/passwd", "inner/../../secret"})
       EXPECT_EQ(Refusal(path, links), ErrorCode::kPermissionDenied) << path;
   EXPECT_EQ(Refusal("good-link", Links::kRefuse), ErrorCode::kPermissionDenied);
+}
+
+TEST_F(OpenBeneathTest, OpensAnEntryThatIsNoLinkAndNoWayUp) {
+  const auto refusal = [&](const std::string& name) {
+    auto fd = OpenEntry(root_.get(), name, O_RDONLY);
+    return fd ? 0 : fd.error().sys_errno;
+  };
+  EXPECT_EQ(refusal("inner"), 0);
+  EXPECT_EQ(refusal("good-link"), ELOOP);
+  EXPECT_EQ(refusal("absolute-link"), ELOOP);
+  EXPECT_EQ(refusal(".."), EXDEV);
+  ASSERT_EQ(::mkfifo((temp_ / "root/fifo").c_str(), 0600), 0);
+  EXPECT_EQ(refusal("fifo"), 0) << "without waiting for a writer";
 }
 
 TEST(RemoveTree, RemovesEverythingBelowAndNothingThatASymlinkPointsTo) {
