@@ -432,7 +432,7 @@ void CrashTest::KillHosts(Victim victim, const std::string& name) {
     // The launcher removes the groups, and thaws what was frozen for a checkpoint; without one the
     // next start does.
     const bool groups_may_stay = victim == Victim::kHostAndLauncher || tally.before > before.before;
-    const auto frozen = [this] { return ground_->Frozen(); };
+    const auto frozen = [] { return ground_->Frozen(); };
     const std::function<std::set<pid_t>()> may_stay =
         victim == Victim::kHostAndLauncher ? frozen : std::function<std::set<pid_t>()>(Nobody);
     ASSERT_EQ(ground_->WaitUntilNothingIsLeft(may_stay, groups_may_stay), "");
