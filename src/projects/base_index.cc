@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "crypto/sha256.h"
+#include "projects/apply_journal.h"
 #include "projects/changes.h"
 #include "projects/tree_walk.h"
 
@@ -108,6 +109,8 @@ Result<bool> ScanOnce(int root, const std::stop_token& stop, Entries& entries) {
   const std::int64_t now = RealTimeNanos();
   const auto visit = [&](const TreeEntry& entry) -> Result<Descend> {
     if (entry.path.size() > kMaxChangePathBytes) return Descend::kNo;
+    // Of an apply that was killed, and that will be taken back: nothing of the owner's.
+    if (entry.path.starts_with(kStagePrefix)) return Descend::kNo;
     BaseEntry base;
     base.mode = entry.info.st_mode & kMaxMode;
     if (S_ISDIR(entry.info.st_mode)) {

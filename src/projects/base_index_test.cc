@@ -45,6 +45,13 @@ TEST_F(BaseIndexTest, HoldsEveryPathWithWhatTheKernelSaysOfIt) {
   EXPECT_EQ(index.entries().at("fifo").kind, NodeKind::kOther);
 }
 
+TEST_F(BaseIndexTest, WhatAKilledApplyLeftIsNothingOfTheOwners) {
+  Put(temp_ / "file", "text");
+  const BaseIndex before = Scan();
+  Put(temp_ / ".cofferdam-apply-1/0", "text");
+  EXPECT_TRUE(CompareBases(before, Scan()).empty());
+}
+
 TEST_F(BaseIndexTest, WhatNobodyHasTouchedDoesNotDifferHoweverFreshItIs) {
   Put(temp_ / "d/file", "text");
   const BaseIndex before = Scan();
