@@ -14,6 +14,7 @@
 
 #include <cofferdam/denied_calls.h>
 #include <cofferdam/error.h>
+#include <cofferdam/projects.h>
 #include <cofferdam/run.h>
 #include <cofferdam/settings.h>
 
@@ -136,6 +137,29 @@ class Workspace {
   /// Recomputes the hash chain of a run's record. kNotFound; kCorrupt names the first event that
   /// does not fit.
   Result<RecordCheck> VerifyRun(const std::string& run_id) const;
+
+  /// The projects whose agents' changes are kept apart, by path.
+  Result<std::vector<ProjectInfo>> Projects() const;
+  /// What an agent has changed in a project, or in the workspace's own files. While a run goes on,
+  /// that is what it has just written. kNotFound for a project on which no agent of this workspace
+  /// has worked, kUnsupported for one that agents change directly; else of the sandbox in which the
+  /// patch is made.
+  Result<ProjectDiff> Diff(const DiffOptions& options = {}, std::stop_token stop = {}) const;
+  /// Takes the agent's changes over into the project: all or, when its owner has changed the same,
+  /// none; then nothing is kept apart any more. `project` as DiffOptions::project. kBusy while a
+  /// run or a command uses the project, kConflict when it was changed while this went on; else as
+  /// Diff.
+  Result<ApplyResult> Apply(const std::optional<std::string>& project = {},
+                            std::stop_token stop = {});
+  /// Takes all changes of the agent back, which can be rewound. kBusy; else as Diff.
+  Result<DiscardResult> Discard(const std::optional<std::string>& project = {});
+  /// Goes back to an earlier state of files, of a session's conversation, or of both, and tells the
+  /// model. kBusy while a run goes on in the session or with the files; kConflict when other
+  /// sessions have changed files since (RewindOptions::also_others); kUnsupported when changes were
+  /// applied since, which the project keeps; kNotFound; kInvalidArgument.
+  Result<RewindResult> Rewind(const RewindOptions& options = {}, std::stop_token stop = {});
+  /// Oldest first. Of all sessions when `session` is empty.
+  Result<std::vector<CheckpointInfo>> Checkpoints(const std::string& session = {}) const;
 
   /// The platform makes these.
   class State;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <vector>
 
@@ -40,6 +41,17 @@ Status CopyProject(int project, const ViewParts& parts, const std::stop_token& s
   return {};
 }
 
+/// Checkpoints from before are of changes to another project: to go back to them and apply would
+/// overwrite what its owner has changed since.
+Status BeginAnew(const ViewParts& parts, projects::Checkpoints& checkpoints) {
+  ASSIGN_OR_RETURN(const auto before, checkpoints.List(parts.view()));
+  const bool none = std::ranges::none_of(before, [&before](const projects::Checkpoint& one) {
+    return one.epoch == before.back().epoch && one.changed > 0;
+  });
+  if (none) return {};
+  return checkpoints.BeginEpoch(parts.view(), {.reason = "project_changed"});
+}
+
 }  // namespace
 
 Result<projects::BaseIndex> ReadBase(const std::string& workspace, const std::string& view) {
@@ -48,6 +60,13 @@ Result<projects::BaseIndex> ReadBase(const std::string& workspace, const std::st
   auto base = projects::BaseIndex::Decode(bytes);
   if (!base) return std::unexpected(base.error().With(path));
   return base;
+}
+
+// Without an index everything is done again, so it goes first.
+Status ForgetBase(const std::string& workspace, const std::string& view,
+                  projects::Checkpoints& checkpoints) {
+  RETURN_IF_ERROR(RemoveBase(BasePath(workspace, view)));
+  return checkpoints.ForgetBases(view);
 }
 
 Status PrepareBase(const std::string& workspace, const ViewParts& parts,
@@ -61,9 +80,8 @@ Status PrepareBase(const std::string& workspace, const ViewParts& parts,
                    sys::Open(parts.choice().project, O_PATH | O_DIRECTORY | O_NOFOLLOW));
   ASSIGN_OR_RETURN(const projects::BaseIndex now, projects::BaseIndex::Scan(project.get(), stop));
   if (known && projects::CompareBases(*known, now).empty()) return {};
-  // Without an index everything is done again, so it is there only when all the rest is.
-  RETURN_IF_ERROR(RemoveBase(path));
-  RETURN_IF_ERROR(checkpoints.ForgetBases(parts.view()));
+  RETURN_IF_ERROR(BeginAnew(parts, checkpoints));
+  RETURN_IF_ERROR(ForgetBase(workspace, parts.view(), checkpoints));
   if (parts.choice().mode == projects::ProjectMode::kCopy)
     RETURN_IF_ERROR(CopyProject(project.get(), parts, stop));
   return storage::WriteFileAtomically(path, now.Encode(), 0600);

@@ -16,8 +16,13 @@ namespace cofferdam::platform {
 /// when there is none; kCorrupt. `workspace` is the workspace's folder, trusted.
 Result<projects::BaseIndex> ReadBase(const std::string& workspace, const std::string& view);
 
+/// What it was like is of no use any more. The next PrepareBase looks at the project anew.
+Status ForgetBase(const std::string& workspace, const std::string& view,
+                  projects::Checkpoints& checkpoints);
+
 /// While nothing is in the upper: looks at the project anew, and copies it again if it is another
-/// and is to be copied. Otherwise all stays. Killed in between, it is done again the next time. The
+/// and is to be copied; then checkpoints from before cannot be gone back to. Otherwise all stays.
+/// Killed in between, it is done again the next time. The
 /// view is nobody else's meanwhile.
 Status PrepareBase(const std::string& workspace, const ViewParts& parts,
                    projects::Checkpoints& checkpoints, const std::stop_token& stop);

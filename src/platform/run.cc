@@ -12,6 +12,7 @@
 #include "platform/checkpoint_events.h"
 #include "platform/denied_calls.h"
 #include "platform/effective.h"
+#include "platform/rewind.h"
 #include "platform/run_state.h"
 #include "sessions/session.h"
 #include "storage/atomic_file.h"
@@ -197,6 +198,8 @@ Status Run::State::AwaitSlot() {
 }
 
 Result<sessions::Session> Run::State::OpenSession() {
+  RETURN_IF_ERROR(platform::FinishRewind(*workspace_, loop_options_.deadline, stop_.get_token()));
+  RETURN_IF_ERROR(platform::FinishRewind(*workspace_, loop_options_.deadline, stop_.get_token()));
   ASSIGN_OR_RETURN(const sys::UniqueFd directory,
                    sys::OpenBeneath(workspace_->folder(), "sessions", O_PATH | O_DIRECTORY,
                                     sys::Links::kRefuse));

@@ -1,6 +1,7 @@
 #include "platform/view_recovery.h"
 
 #include "base/error.h"
+#include "platform/apply_recovery.h"
 
 namespace cofferdam::platform {
 namespace {
@@ -19,7 +20,9 @@ Status FinishRestore(const Workspace::State& workspace, const ViewChoice& choice
 
 Status RecoverView(const Workspace::State& workspace, const ViewChoice& choice,
                    projects::Checkpoints& checkpoints) {
-  return choice.has_upper() ? FinishRestore(workspace, choice, checkpoints) : Status();
+  if (!choice.has_upper()) return {};
+  RETURN_IF_ERROR(FinishRestore(workspace, choice, checkpoints));
+  return choice.project.empty() ? Status() : FinishApplied(workspace, choice, checkpoints);
 }
 
 }  // namespace cofferdam::platform

@@ -13,8 +13,13 @@
 #include "platform/disk_plan.h"
 #include "platform/effective.h"
 #include "platform/platform_state.h"
+#include "platform/project_apply.h"
+#include "platform/project_diff.h"
+#include "platform/rewind.h"
 #include "platform/run_state.h"
 #include "platform/view_use.h"
+#include "projects/checkpoints.h"
+#include "projects/view.h"
 #include "record/verify.h"
 #include "sandbox/local_sandbox.h"
 #include "sessions/rewind.h"
@@ -144,6 +149,7 @@ Result<ExecOutcome> Workspace::Exec(const ExecOptions& options, const ExecSink& 
   spec.audit_syscalls = options.audit_syscalls;
   spec.identity = state_->identity();
   ASSIGN_OR_RETURN(const auto in_use, state_->Use());
+  RETURN_IF_ERROR(platform::FinishRewind(*state_, Deadline::Never(), stop));
   ASSIGN_OR_RETURN(auto ticket, Admit(platform, id(), settings, stop));
   const auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(sandbox::Launcher * launcher, platform.Launcher());
@@ -197,6 +203,49 @@ Result<std::vector<std::string>> Workspace::ReadSession(const std::string& sessi
   std::vector<std::string> entries;
   for (const json::Json& entry : *counting) entries.push_back(json::Dump(entry));
   return entries;
+}
+
+Result<std::vector<ProjectInfo>> Workspace::Projects() const {
+  ASSIGN_OR_RETURN(auto checkpoints,
+                   projects::Checkpoints::Open(state_->path(), state_->platform().clock()));
+  ASSIGN_OR_RETURN(const auto views, projects::ListViews(checkpoints.database()));
+  std::vector<ProjectInfo> projects;
+  for (const projects::ViewRecord& view : views)
+    if (!view.source.empty())
+      projects.push_back({view.source, std::string(projects::ProjectModeName(view.mode))});
+  std::ranges::sort(projects, {}, &ProjectInfo::path);
+  return projects;
+}
+
+Result<ProjectDiff> Workspace::Diff(const DiffOptions& options, std::stop_token stop) const {
+  ASSIGN_OR_RETURN(const auto in_use, state_->Use());
+  RETURN_IF_ERROR(platform::FinishRewind(*state_, Deadline::Never(), stop));
+  return platform::Diff(*state_, options, stop);
+}
+
+Result<ApplyResult> Workspace::Apply(const std::optional<std::string>& project,
+                                     std::stop_token stop) {
+  ASSIGN_OR_RETURN(const auto in_use, state_->Use());
+  RETURN_IF_ERROR(platform::FinishRewind(*state_, Deadline::Never(), stop));
+  return platform::Apply(*state_, project, stop);
+}
+
+Result<DiscardResult> Workspace::Discard(const std::optional<std::string>& project) {
+  ASSIGN_OR_RETURN(const auto in_use, state_->Use());
+  RETURN_IF_ERROR(platform::FinishRewind(*state_, Deadline::Never(), {}));
+  return platform::Discard(*state_, project);
+}
+
+Result<RewindResult> Workspace::Rewind(const RewindOptions& options, std::stop_token stop) {
+  ASSIGN_OR_RETURN(const auto in_use, state_->Use());
+  return platform::Rewind(*state_, options, stop);
+}
+
+Result<std::vector<CheckpointInfo>> Workspace::Checkpoints(const std::string& session) const {
+  if (!session.empty()) RETURN_IF_ERROR(CheckName("session", session));
+  ASSIGN_OR_RETURN(const auto in_use, state_->Use());
+  RETURN_IF_ERROR(platform::FinishRewind(*state_, Deadline::Never(), {}));
+  return platform::ListCheckpoints(*state_, session);
 }
 
 Result<std::vector<std::string>> Workspace::Runs() const {
