@@ -11,6 +11,8 @@ int ExitCodeFor(const Error& error) {
     case ErrorCode::kNotVerified:
     case ErrorCode::kMountRefused:
       return kExitSandbox;
+    case ErrorCode::kConflict:
+      return kExitConflict;
     case ErrorCode::kCancelled:
       return kExitCancelled;
     default:

@@ -59,6 +59,11 @@ int Main(int argc, char** argv) {
   AddExecCommand(app, program);
   AddWorkspaceCommand(app, program);
   AddSessionCommand(app, program);
+  AddDiffCommand(app, program);
+  AddApplyCommand(app, program);
+  AddDiscardCommand(app, program);
+  AddRewindCommand(app, program);
+  AddCheckpointsCommand(app, program);
   AddDoctorCommand(app, program);
   try {
     app.parse(argc, argv);

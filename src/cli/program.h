@@ -69,6 +69,11 @@ void AddRunVerifyCommand(CLI::App& run, Program& program);
 void AddExecCommand(CLI::App& app, Program& program);
 void AddWorkspaceCommand(CLI::App& app, Program& program);
 void AddSessionCommand(CLI::App& app, Program& program);
+void AddDiffCommand(CLI::App& app, Program& program);
+void AddApplyCommand(CLI::App& app, Program& program);
+void AddDiscardCommand(CLI::App& app, Program& program);
+void AddRewindCommand(CLI::App& app, Program& program);
+void AddCheckpointsCommand(CLI::App& app, Program& program);
 void AddDoctorCommand(CLI::App& app, Program& program);
 
 }  // namespace cofferdam::cli
