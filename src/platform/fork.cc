@@ -6,8 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/deadline.h"
 #include "base/id.h"
 #include "platform/layer_use.h"
+#include "platform/rewind.h"
 #include "platform/view.h"
 #include "projects/layers.h"
 #include "projects/tree_walk.h"
@@ -214,6 +216,7 @@ Result<ForkResult> ForkWorkspace(Platform::State& platform, const std::string& f
   ASSIGN_OR_RETURN(const auto state, platform.OpenWorkspace(from));
   ASSIGN_OR_RETURN(const auto in_use, state->Use());
   RETURN_IF_ERROR(CheckNoImage(*state));
+  RETURN_IF_ERROR(FinishRewind(*state, Deadline::Never(), {}));
   ASSIGN_OR_RETURN(const projects::Layers layers,
                    projects::Layers::Open(platform.directory().path()));
   auto result = [&]() -> Result<ForkResult> {

@@ -4,6 +4,8 @@
 #include <ranges>
 #include <set>
 
+#include "projects/view.h"
+
 namespace cofferdam::platform {
 namespace {
 
@@ -111,6 +113,10 @@ Result<FilesTarget> CheckReachable(const AllCheckpoints& all, const FilesTarget&
   }
   if (epoch == now) return target;
   if (is_last_of_epoch && epoch + 1 == now) return FilesTarget{target.view, 0};
+  if (target.view == projects::kWorkView)
+    return Err(ErrorCode::kUnsupported,
+               "the workspace was forked since then: its files of that time are below both now",
+               "--chat-only rewinds the conversation alone");
   return Err(
       ErrorCode::kUnsupported,
       "the project is another one since then: changes were applied to it, or its owner changed "

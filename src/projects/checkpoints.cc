@@ -101,7 +101,7 @@ Result<KeptTree> Checkpoints::StateAt(const std::string& view, std::int64_t id) 
   ASSIGN_OR_RETURN(const std::int64_t now, EpochOf(view));
   if (*epoch != now)
     return Err(ErrorCode::kInvalidArgument,
-               "checkpoint " + std::to_string(id) + " is from before an apply",
+               "checkpoint " + std::to_string(id) + " is from before an apply or a fork",
                "what was applied is in the project; go back to a later checkpoint");
   std::int64_t first = 0;
   RETURN_IF_ERROR(database_.Run("SELECT min(id) FROM checkpoints WHERE view = ?1 AND epoch = ?2",

@@ -213,6 +213,26 @@ TEST_F(ForkTest, ATargetThatIsThereAndASourceThatIsNotAreRefused) {
   EXPECT_EQ(GetFile("x"), "x\n");
 }
 
+TEST_F(ForkTest, TheFirstOneIsRewoundToTheForkAndNotToBeforeIt) {
+  const auto play = [this](const std::string& command) {
+    const RunResult result = Play("turns:\n  - tool_calls: [{name: bash, arguments: {command: '" +
+                                  command + "'}}]\n  - text: Done.\n");
+    EXPECT_FALSE(result.error) << result.error->ToString();
+  };
+  play("echo 0 >zero");
+  play("echo 1 >one");
+  Fork("alice", "bob");
+  play("echo 2 >two; rm one");
+  const auto rewound = alice_->Rewind({});
+  ASSERT_TRUE(rewound) << rewound.error().ToString();
+  EXPECT_EQ(Sh(*alice_, "ls"), "one\nzero\n");
+  const auto before = alice_->Rewind({.to_turn = 1});
+  ASSERT_FALSE(before);
+  EXPECT_EQ(before.error().code, ErrorCode::kUnsupported);
+  EXPECT_THAT(before.error().message, HasSubstr("forked"));
+  EXPECT_EQ(Sh(*alice_, "ls"), "one\nzero\n");
+}
+
 // ---- A live source
 
 TEST_F(ForkTest, FilesThatACommandWorksWithAreCopiedWhileItStandsStill) {
