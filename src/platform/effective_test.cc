@@ -69,14 +69,14 @@ TEST(DiskLimitBytes, IsTheSettingOrTheDocumentedDefault) {
 }
 
 TEST(LoopOptionsFor, TheModelIsToldWhatBecomesOfItsChangesInAProject) {
-  const auto system = [](const char* project, std::optional<std::string> mode) {
+  const auto PromptOf = [](const char* project, std::optional<std::string> mode) {
     return LoopOptionsFor({.project = project, .project_mode = std::move(mode)})->system;
   };
-  EXPECT_EQ(system("", "direct"), SandboxPrompt());
-  EXPECT_THAT(system("/srv/a", std::nullopt), testing::HasSubstr("copy-on-write view"));
-  EXPECT_THAT(system("/srv/a", "copy"), testing::HasSubstr("copy-on-write view"));
-  EXPECT_THAT(system("/srv/a", "direct"), testing::HasSubstr("is changed at once"));
-  EXPECT_THAT(system("/srv/a", "read-only"), testing::HasSubstr("read and not change"));
+  EXPECT_EQ(PromptOf("", "direct"), SandboxPrompt());
+  EXPECT_THAT(PromptOf("/srv/a", std::nullopt), testing::HasSubstr("copy-on-write view"));
+  EXPECT_THAT(PromptOf("/srv/a", "copy"), testing::HasSubstr("copy-on-write view"));
+  EXPECT_THAT(PromptOf("/srv/a", "direct"), testing::HasSubstr("is changed at once"));
+  EXPECT_THAT(PromptOf("/srv/a", "read-only"), testing::HasSubstr("read and not change"));
 }
 
 TEST(LoopOptionsFor, ARealProviderNeedsAModel) {

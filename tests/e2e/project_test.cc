@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <map>
+#include <thread>
 
 #include "crypto/hex.h"
 #include "crypto/sha256.h"
@@ -235,7 +236,7 @@ TEST_F(ProjectTest, ACancelledTurnsChangesAreInACheckpointToo) {
   const auto run = alice_->Run(options);
   ASSERT_TRUE(run);
   const std::string half_way = Upper() + "/half-way";
-  while (::access(half_way.c_str(), F_OK) != 0) ::usleep(1000);
+  while (::access(half_way.c_str(), F_OK) != 0) std::this_thread::yield();
   (*run)->Cancel();
   const RunResult& result = (*run)->Wait();
   EXPECT_EQ(result.outcome, RunOutcome::kCancelled);
