@@ -108,7 +108,8 @@ struct CheckpointInfo {
   /// Empty: of the workspace's own files.
   std::string project = {};
   /// "turn", "start" (what a run found that no checkpoint had), "before_rewind", "rewind",
-  /// "before_discard", "discard", "apply", "project_changed" or "fork".
+  /// "before_discard", "discard", "apply", "project_changed", "fork", or "forgotten": a mark in the
+  /// place of older ones, which went so that all stay within disk_mib.
   std::string reason = {};
   std::string session = {};
   std::string run = {};

@@ -99,7 +99,8 @@ std::optional<std::string> LastViewOf(const AllCheckpoints& all, const std::stri
 }
 
 bool IsReachable(const AllCheckpoints& all, const Checkpoint& checkpoint) {
-  return checkpoint.epoch == EpochOf(all, checkpoint.view);
+  return checkpoint.epoch == EpochOf(all, checkpoint.view) &&
+         checkpoint.label.reason != projects::kForgotten;
 }
 
 Result<FilesTarget> CheckReachable(const AllCheckpoints& all, const FilesTarget& target) {
@@ -108,6 +109,11 @@ Result<FilesTarget> CheckReachable(const AllCheckpoints& all, const FilesTarget&
   bool is_last_of_epoch = target.checkpoint != 0;
   for (const Checkpoint& checkpoint : all) {
     if (checkpoint.view != target.view) continue;
+    if (checkpoint.id == target.checkpoint && checkpoint.label.reason == projects::kForgotten)
+      return Err(ErrorCode::kUnsupported,
+                 "what the files were then is forgotten: the oldest checkpoints go when all take "
+                 "more than the workspace's disk limit",
+                 "go back to a later turn, or raise disk_mib for the future");
     if (checkpoint.id == target.checkpoint) epoch = checkpoint.epoch;
     if (checkpoint.id > target.checkpoint && checkpoint.epoch < now) is_last_of_epoch = false;
   }

@@ -143,5 +143,19 @@ TEST(OthersSince, AreTheSessionsWhoseTurnsWouldBeTakenBack) {
   EXPECT_THAT(OthersSince(history.get(), {"work", 4}, "s"), IsEmpty());
 }
 
+TEST(RewindPlan, WhatIsForgottenCannotBeGoneBackToAndWhatCameAfterCan) {
+  History history;
+  history.Other("forgotten").Turn("s", 4).Turn("s", 5);
+  const auto before = FilesAfterTurn(history.get(), "s", 3);
+  ASSERT_TRUE(before && *before);
+  const auto refused = CheckReachable(history.get(), **before);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
+  EXPECT_FALSE(IsReachable(history.get(), history.get()[0]));
+  const auto later = FilesAfterTurn(history.get(), "s", 4);
+  ASSERT_TRUE(later && *later);
+  EXPECT_TRUE(CheckReachable(history.get(), **later));
+}
+
 }  // namespace
 }  // namespace cofferdam::platform

@@ -51,7 +51,6 @@ Status DeleteEndedEpochs(storage::Database& database);
 /// Within a transaction, after DeleteEndedEpochs: what checkpoint `id` of a view needs of those
 /// before it becomes its own; one of them stays as a mark, kForgotten.
 Status ForgetBefore(storage::Database& database, const std::string& view, std::int64_t id);
-inline constexpr std::string_view kForgotten = "forgotten";
 
 /// How many bytes the objects have together that a row names.
 Result<std::uint64_t> ObjectBytes(storage::Database& database);

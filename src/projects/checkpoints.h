@@ -12,6 +12,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -25,6 +26,9 @@
 #include "sys/file.h"
 
 namespace cofferdam::projects {
+
+/// The reason of a mark in the place of checkpoints that KeepWithin forgot.
+inline constexpr std::string_view kForgotten = "forgotten";
 
 /// What a checkpoint is of.
 struct CheckpointLabel {
