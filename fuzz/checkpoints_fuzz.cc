@@ -63,7 +63,7 @@ void Use(projects::Checkpoints& checkpoints, const projects::Upper& upper) {
   // What the seeds name is there to be restored.
   CHECK(checkpoints.objects().AddBytes("one") && checkpoints.objects().AddBytes("two") &&
         checkpoints.objects().Sync());
-  static_cast<void>(checkpoints.Unfinished());
+  static_cast<void>(checkpoints.Unfinished("work"));
   static_cast<void>(checkpoints.FindBase("work", "a"));
   static_cast<void>(checkpoints.Take("work", upper, {.reason = "turn"}));
   const auto listed = checkpoints.List();

@@ -8,8 +8,8 @@ namespace {
 
 Status FinishRestore(const Workspace::State& workspace, const ViewChoice& choice,
                      projects::Checkpoints& checkpoints) {
-  ASSIGN_OR_RETURN(const auto intent, checkpoints.Unfinished());
-  if (!intent || intent->view != choice.view) return {};
+  ASSIGN_OR_RETURN(const auto intent, checkpoints.Unfinished(choice.view));
+  if (!intent) return {};
   ASSIGN_OR_RETURN(const ViewParts parts, ViewParts::Open(workspace, choice, checkpoints));
   const auto restored = checkpoints.Restore(intent->view, intent->id, parts.upper(), intent->label);
   if (!restored) return std::unexpected(restored.error().With("finishing a rewind"));

@@ -200,10 +200,11 @@ Result<Restored> Checkpoints::Restore(const std::string& view, std::int64_t id, 
                   .left_out = std::move(rewritten.left_out)};
 }
 
-Result<std::optional<Checkpoints::Intent>> Checkpoints::Unfinished() {
+Result<std::optional<Checkpoints::Intent>> Checkpoints::Unfinished(const std::string& view) {
   ASSIGN_OR_RETURN(std::vector<Intent> intents, LoadIntents(database_));
-  if (intents.empty()) return std::nullopt;
-  return std::move(intents.front());
+  for (Intent& intent : intents)
+    if (intent.view == view) return std::move(intent);
+  return std::nullopt;
 }
 
 Status Checkpoints::Abandon(const std::string& session, std::int64_t turn) {

@@ -106,8 +106,8 @@ class Checkpoints {
     std::int64_t id = 0;
     CheckpointLabel label;
   };
-  /// The Restore that was begun and not finished, if any.
-  Result<std::optional<Intent>> Unfinished();
+  /// The Restore of a view that was begun and not finished, if any.
+  Result<std::optional<Intent>> Unfinished(const std::string& view);
 
   /// Marks the checkpoints of a session with a later turn than `turn` as abandoned.
   Status Abandon(const std::string& session, std::int64_t turn);

@@ -92,7 +92,7 @@ TEST_F(RestoreTest, MakesACheckpointThatSaysWhatItChanged) {
   const Restored again = Restore(first);
   EXPECT_GT(again.checkpoint.id, restored.checkpoint.id);
   EXPECT_EQ(again.checkpoint.changed, 0);
-  EXPECT_FALSE(checkpoints_.Unfinished()->has_value());
+  EXPECT_FALSE(checkpoints_.Unfinished("work")->has_value());
 }
 
 TEST_F(RestoreTest, LeavesAloneWhatIsRight) {
@@ -118,7 +118,7 @@ TEST_F(RestoreTest, KnowsOnlyTheViewsOwnCheckpoints) {
     EXPECT_EQ(restored.error().code, ErrorCode::kNotFound);
   }
   EXPECT_EQ(ground_.Look().size(), 1U);
-  EXPECT_FALSE(checkpoints_.Unfinished()->has_value());
+  EXPECT_FALSE(checkpoints_.Unfinished("work")->has_value());
 }
 
 TEST_F(RestoreTest, FollowsNoSymlinkThatTookADirectorysPlace) {
@@ -307,11 +307,12 @@ TEST_F(RestoreTest, IsFinishedByBeingCalledAgain) {
   ASSERT_FALSE(full);
   EXPECT_EQ(full.error().code, ErrorCode::kOs) << full.error().ToString();
 
-  const auto unfinished = *checkpoints_.Unfinished();
+  const auto unfinished = *checkpoints_.Unfinished("work");
   ASSERT_TRUE(unfinished);
   EXPECT_EQ(unfinished->view, "work");
   EXPECT_EQ(unfinished->id, first->checkpoint->id);
   EXPECT_EQ(unfinished->label.turn, 2);
+  EXPECT_FALSE(checkpoints_.Unfinished("other")->has_value()) << "each view has its own";
   const auto taken = checkpoints_.Take("work", upper, {.reason = "turn"});
   ASSERT_FALSE(taken);
   EXPECT_EQ(taken.error().code, ErrorCode::kBusy);
@@ -320,7 +321,7 @@ TEST_F(RestoreTest, IsFinishedByBeingCalledAgain) {
   ASSERT_EQ(::mount("none", small.c_str(), nullptr, MS_REMOUNT, "size=8m"), 0);
   ASSERT_TRUE(checkpoints_.Restore("work", first->checkpoint->id, upper, label));
   EXPECT_EQ(PictureOf(small), before);
-  EXPECT_FALSE(checkpoints_.Unfinished()->has_value());
+  EXPECT_FALSE(checkpoints_.Unfinished("work")->has_value());
 }
 
 TEST_F(RestoreTest, GivesFilesToTheirOwner) {

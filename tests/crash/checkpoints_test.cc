@@ -208,7 +208,7 @@ TEST_F(CheckpointCrash, AKilledRestoreIsFinishedByTheNext) {
     wanted = next->first;
     const bool is_acknowledged = RunAndKill(restore, length);
     Checkpoints checkpoints = ground_.Open();
-    const auto intent = *checkpoints.Unfinished();
+    const auto intent = *checkpoints.Unfinished("work");
     if (intent) {
       EXPECT_FALSE(is_acknowledged);
       EXPECT_EQ(intent->id, wanted);
@@ -222,7 +222,7 @@ TEST_F(CheckpointCrash, AKilledRestoreIsFinishedByTheNext) {
       EXPECT_THAT(ground_.Look(), testing::AnyOf(before, next->second));
     }
     finished += is_acknowledged ? 1 : 0;
-    EXPECT_FALSE(checkpoints.Unfinished()->has_value());
+    EXPECT_FALSE(checkpoints.Unfinished("work")->has_value());
     EXPECT_FALSE(Take(checkpoints).checkpoint) << "what is there is what the last one has";
   }
   std::cout << "killed " << runs_ << " times: " << unfinished << " unfinished, " << finished

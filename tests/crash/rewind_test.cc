@@ -39,7 +39,8 @@ std::uint64_t FromEnvironment(const char* name, std::uint64_t otherwise) {
 constexpr const char* kScript = R"(
 turns:
   - tool_calls:
-      - {name: bash, arguments: {command: "for i in $(seq 40); do echo 1 > f$i; done; mkdir -p d; rm -f mine"}}
+      - name: bash
+        arguments: {command: "for i in $(seq 40); do echo 1 > f$i; done; mkdir -p d; rm -f mine"}
   - tool_calls:
       - {name: bash, arguments: {command: "for i in $(seq 20 60); do echo 2 > f$i; done; mv d e"}}
   - text: Done.
