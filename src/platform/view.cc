@@ -95,7 +95,10 @@ Result<std::shared_ptr<OpenView>> OpenView::Open(const Workspace::State& workspa
   ASSIGN_OR_RETURN(auto checkpoints,
                    projects::Checkpoints::Open(workspace.path(), workspace.platform().clock()));
   ASSIGN_OR_RETURN(const bool alone, lock->MakeExclusive());
-  if (alone) RETURN_IF_ERROR(RecoverView(workspace, choice, checkpoints));
+  if (alone) {
+    RETURN_IF_ERROR(RecoverView(workspace, choice, checkpoints));
+    RETURN_IF_ERROR(checkpoints.objects().RemoveLeftovers());
+  }
   std::optional<ViewParts> parts;
   if (choice.has_upper()) {
     ASSIGN_OR_RETURN(parts, ViewParts::Open(workspace, choice, checkpoints));

@@ -276,7 +276,10 @@ Result<std::size_t> Checkpoints::KeepWithin(std::uint64_t max_bytes) {
       forgotten += now;
       goes_on = now > 0;
     }
-    RETURN_IF_ERROR(Collect());
+    // While another process adds contents, they go the next time.
+    const auto collected = Collect();
+    if (!collected && collected.error().code != ErrorCode::kBusy)
+      return std::unexpected(collected.error());
   }
   return forgotten;
 }

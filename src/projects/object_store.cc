@@ -327,6 +327,19 @@ Status ObjectStore::CopyTo(const ObjectId& id, int target) const {
 
 // ---- Collecting
 
+Status ObjectStore::RemoveLeftovers() {
+  ASSIGN_OR_RETURN(const sys::UniqueFd root,
+                   sys::OpenAt(directory_.get(), ".", O_RDONLY | O_DIRECTORY));
+  const Status alone = sys::Flock(root.get(), LOCK_EX | LOCK_NB);
+  if (!alone && alone.error().code == ErrorCode::kBusy) return {};
+  RETURN_IF_ERROR(alone);
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, sys::ListDirectory(root.get()));
+  for (const std::string& name : names)
+    if (name.starts_with(kTemporary) && ::unlinkat(root.get(), name.c_str(), 0) != 0)
+      return ErrnoError(errno, "removing a temporary content");
+  return {};
+}
+
 Result<std::uint64_t> ObjectStore::Collect(const std::function<bool(const ObjectId&)>& is_used) {
   ASSIGN_OR_RETURN(const sys::UniqueFd root,
                    sys::OpenAt(directory_.get(), ".", O_RDONLY | O_DIRECTORY));

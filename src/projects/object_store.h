@@ -55,6 +55,10 @@ class ObjectStore {
   /// name says.
   Status CopyTo(const ObjectId& id, int target) const;
 
+  /// Removes what writers that were killed have left without a name; does nothing while somebody
+  /// adds.
+  Status RemoveLeftovers();
+
   /// Removes every object that `is_used` does not know, and what a killed writer left; gives how
   /// many bytes that were. kBusy while somebody has added and not synced yet.
   Result<std::uint64_t> Collect(const std::function<bool(const ObjectId&)>& is_used);

@@ -228,5 +228,18 @@ TEST_F(ObjectStoreTest, CopiesAFileWithItsHoles) {
   EXPECT_LT(info->st_blocks * 512, 1 << 20);
 }
 
+TEST_F(ObjectStoreTest, RemovesWhatAKilledWriterLeftAndNothingThatIsBeingAdded) {
+  const ObjectId kept = Stored("kept");
+  std::ofstream(folder_ / "objects/.tmp-left") << "half";
+  ObjectStore other = OpenStore();
+  ASSERT_TRUE(other.AddBytes("being added"));
+  ASSERT_TRUE(store_.RemoveLeftovers());
+  EXPECT_EQ(Files().size(), 3U) << "somebody adds";
+  other.Discard();
+  ASSERT_TRUE(store_.RemoveLeftovers());
+  EXPECT_EQ(Files().size(), 1U);
+  EXPECT_EQ(Content(kept), "kept");
+}
+
 }  // namespace
 }  // namespace cofferdam::projects
