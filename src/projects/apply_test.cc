@@ -16,6 +16,7 @@
 #include "projects/apply_stage.h"
 #include "projects/testing/apply_ground.h"
 #include "projects/testing/files.h"
+#include "projects/testing/property_seed.h"
 #include "projects/testing/trees.h"
 #include "sys/testing/temp_dir.h"
 
@@ -130,7 +131,7 @@ TEST_F(ApplyTest, IsKnownAsDoneUntilItIsFinished) {
 }
 
 TEST_F(ApplyTest, OfRandomChangesEqualsACopy) {
-  const std::uint64_t seed = std::random_device()();
+  const std::uint64_t seed = PropertySeed();
   for (int round = 0; round < 20; ++round) {
     SCOPED_TRACE("seed " + std::to_string(seed) + ", round " + std::to_string(round));
     RandomTree random(seed + static_cast<std::uint64_t>(round));
@@ -292,7 +293,7 @@ TEST_F(ApplyTest, WhatBothDidAlikeIsNoConflict) {
 
 /// What the owner has changed is as the owner has it, all else as the agent has it.
 TEST_F(ApplyTest, RandomChangesOfTheOwnersAreNeverOverwritten) {
-  const std::uint64_t seed = std::random_device()();
+  const std::uint64_t seed = PropertySeed();
   int applied = 0;
   int refused = 0;
   for (int round = 0; round < 30; ++round) {

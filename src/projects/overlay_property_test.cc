@@ -20,6 +20,7 @@
 #include "projects/changes.h"
 #include "projects/merged_tree.h"
 #include "projects/testing/files.h"
+#include "projects/testing/property_seed.h"
 #include "projects/tree_walk.h"
 #include "sys/file.h"
 #include "sys/testing/temp_dir.h"
@@ -255,7 +256,7 @@ class OverlayPropertyTest : public testing::TestWithParam<UpperFormat> {
 };
 
 TEST_P(OverlayPropertyTest, SaysOfRandomLayersWhatTheKernelShows) {
-  const unsigned seed = std::random_device()();
+  const auto seed = static_cast<unsigned>(PropertySeed());
   for (unsigned round = 0; round < kRounds; ++round) {
     SCOPED_TRACE("seed " + std::to_string(seed + round));
     std::mt19937 random(seed + round);
