@@ -301,12 +301,14 @@ Result<std::size_t> Checkpoints::ForgetOldest() {
       if (checkpoint.id != last[checkpoint.view] && checkpoint.label.reason != kForgotten)
         oldest.push_back(&checkpoint);
     oldest.resize((oldest.size() + 3) / 4);
-    for (const Checkpoint* checkpoint : oldest) {
-      const auto next = std::ranges::find_if(all, [&](const Checkpoint& later) {
-        return later.view == checkpoint->view && later.id > checkpoint->id;
+    std::map<std::string, std::int64_t> gone;
+    for (const Checkpoint* checkpoint : oldest) gone[checkpoint->view] = checkpoint->id;
+    for (const auto& [view, id] : gone) {
+      const auto next = std::ranges::find_if(all, [&view, &id](const Checkpoint& later) {
+        return later.view == view && later.id > id;
       });
       CHECK(next != all.end());
-      RETURN_IF_ERROR(ForgetBefore(database_, checkpoint->view, next->id));
+      RETURN_IF_ERROR(ForgetBefore(database_, view, next->id));
     }
     forgotten = oldest.size();
     return {};
